@@ -1,0 +1,47 @@
+/*
+ * email.hpp: a template and its variables become the exact bytes of a request to
+ * the e-mail provider.
+ *
+ * Invariant: values come from strangers. They are escaped in HTML, lose control
+ * characters in headers, and are never read as template text.
+ */
+#pragma once
+
+#include "core/bytes.hpp"
+
+namespace skene
+{
+
+struct EmailRequest {
+    std::string_view from;     /* "Name <address>" or a bare address */
+    std::string_view to;       /* one bare address */
+    std::string_view reply_to; /* may be empty */
+    std::string_view subject;  /* template text; ignored with hosted_template */
+    std::string_view html;     /* template text; may be empty if text is not */
+    std::string_view text;     /* template text; may be empty if html is not */
+    std::string_view hosted_template; /* name of a template hosted at Resend, or empty */
+    std::string_view variables;       /* JSON object of strings, numbers, booleans, nulls */
+};
+
+struct EmailResult {
+    bool ok = false;
+    Bytes body;              /* JSON of POST /emails; release with free_bytes() */
+    char problem[512] = {};  /* when not ok */
+};
+
+/*
+ * Render a POST /emails body (https://resend.com/docs/api-reference/emails/send-email).
+ * {{name}} is replaced and escaped for where it stands; a name that is not among
+ * the variables, or an unclosed brace, is a problem. Deterministic: equal input
+ * gives equal bytes. The caller owns result->body.
+ */
+void render_email(const EmailRequest &request, EmailResult *result) noexcept;
+
+/*
+ * Is this one bare mailbox, local@domain, that can stand in a To header without
+ * quoting (RFC 5321 sizes, no spaces, commas, angle brackets or control
+ * characters, a dot-atom local part, a domain of at least one label)?
+ */
+bool valid_address(std::string_view address) noexcept;
+
+} // namespace skene

@@ -1,0 +1,65 @@
+/*
+ * http_client.hpp: requests to providers, several at once, without blocking.
+ *
+ * Lives in the worker only. The caller drives it: start() queues a request,
+ * poll() waits for at most the time given and moves transfers on, next() takes
+ * finished ones. Nothing here calls the server; signals are blocked around calls
+ * that may start libcurl's resolver thread, so that it never runs our handlers.
+ */
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace skene
+{
+
+struct HttpRequest {
+    uint64_t tag = 0;               /* the caller's; comes back in the response */
+    std::string_view url;           /* https, or http on 127.0.0.1, ::1, localhost */
+    std::string_view bearer_token;  /* Authorization: Bearer; may be empty */
+    std::string_view content_type;
+    std::string_view idempotency_key; /* may be empty */
+    std::string_view body;            /* copied */
+    int32_t connect_timeout_ms = 5000;
+    int32_t total_timeout_ms = 30000;
+};
+
+enum class HttpOutcome : uint8_t {
+    answered,  /* a status line and a whole body (perhaps cut, see below) arrived */
+    not_sent,  /* refused before any byte of the request left: safe to retry */
+    unknown,   /* it may have arrived: retry only with the same key and bytes */
+};
+
+struct HttpResponse {
+    uint64_t tag = 0;
+    HttpOutcome outcome = HttpOutcome::unknown;
+    int32_t status = 0;             /* HTTP status when answered */
+    int64_t retry_after_s = -1;     /* delta-seconds or HTTP-date, as seconds from now; -1 = none */
+    char error[256] = {};           /* which phase failed and how; no secret, no URL query */
+    const char *body = nullptr;     /* first max_response_bytes; valid until the next call */
+    size_t body_size = 0;
+    int64_t total_us = 0;
+};
+
+/* Bytes of a response that are kept; a longer body is cut off and still counts as answered. */
+constexpr size_t max_response_bytes = 64 * 1024;
+
+class HttpClient;
+
+/* One client for the life of the worker; null when libcurl cannot start. */
+HttpClient *open_http_client(std::string_view user_agent) noexcept;
+void close_http_client(HttpClient *client) noexcept;
+
+/* Queue a request; false with a reason when the URL, a header or memory forbids it. */
+bool start_request(HttpClient *client, const HttpRequest &request, char *reason,
+                   size_t reason_size) noexcept;
+
+/* Wait up to timeout_ms for traffic and move transfers on; returns how many are under way. */
+int poll_requests(HttpClient *client, int timeout_ms) noexcept;
+
+/* Take one finished transfer; false when there is none. */
+bool next_response(HttpClient *client, HttpResponse *response) noexcept;
+
+} // namespace skene
