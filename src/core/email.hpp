@@ -31,16 +31,20 @@ struct EmailResult {
 
 /*
  * Render a POST /emails body (https://resend.com/docs/api-reference/emails/send-email).
- * {{name}} is replaced and escaped for where it stands; a name that is not among
- * the variables, or an unclosed brace, is a problem. Deterministic: equal input
- * gives equal bytes. The caller owns result->body.
+ * {{name}} is replaced and escaped for where it stands; {{#name}}…{{/name}} is kept
+ * only when name is neither null, false nor empty. A name that is not among the
+ * variables, an unclosed brace or section, invalid UTF-8, an address that is none and
+ * a text of more than 256 KiB are problems. Deterministic: equal input gives equal
+ * bytes. The caller owns result->body.
  */
 void render_email(const EmailRequest &request, EmailResult *result) noexcept;
 
 /*
  * Is this one bare mailbox, local@domain, that can stand in a To header without
  * quoting (RFC 5321 sizes, no spaces, commas, angle brackets or control
- * characters, a dot-atom local part, a domain of at least one label)?
+ * characters, a dot-atom local part, a domain of at least one label)? ASCII only:
+ * a domain beyond it is written in punycode, a local part beyond it reaches few
+ * servers.
  */
 bool valid_address(std::string_view address) noexcept;
 

@@ -39,8 +39,9 @@ bool parse_period(std::string_view text, Period *period) noexcept;
 
 /*
  * The window that holds now. Fixed-day windows are counted in steps of n x 24 h
- * from anchor (now may lie before it); calendar windows begin at local midnight
- * (weeks on Monday, as ISO 8601) of the zone; lifetime is unbounded.
+ * from anchor (now may lie before it); minutes and hours are those of UTC, so that
+ * they tile time in every zone; longer calendar windows begin at local midnight of
+ * the zone (weeks on Monday, as ISO 8601); lifetime is unbounded.
  */
 Window window_at(Period period, int64_t now, int64_t anchor, UtcOffset offset,
                  const void *zone) noexcept;

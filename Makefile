@@ -1,0 +1,86 @@
+# Builds and installs the extension with PGXS, and runs everything a person needs:
+#
+#   make demo             see it work: private server, stand-ins for Stripe and Resend
+#   make check            unit, regress, isolation and TAP tests on private servers
+#   make check-examples   the example applications, end to end
+#   make && make install  for the PostgreSQL that PG_CONFIG names
+#
+# demo and check install missing Debian packages first (they say which).
+
+EXTENSION = skene_gate
+MODULE_big = skene_gate
+
+PG_CONFIG ?= pg_config
+
+core_sources = $(sort $(wildcard src/core/*.cpp))
+server_sources = $(sort $(wildcard src/server/*.cpp src/settings/*.cpp src/gate/*.cpp \
+	src/outbox/*.cpp src/worker/*.cpp src/webhooks/*.cpp))
+OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
+
+# The install script, in the order its parts build on each other.
+schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql customers.sql apply.sql \
+	prompts.sql outbox.sql stripe.sql views.sql roles.sql)
+DATA_built = skene_gate--1.0.sql
+
+REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
+ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation
+
+EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
+
+# Targets that only run scripts, which call make again for what they build. They
+# must work before anything is installed, and PGXS has a `check` of its own.
+scripts = demo check check-examples packages format
+ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
+
+.PHONY: $(scripts)
+packages:
+	@test/harness/packages
+
+demo: packages
+	@examples/demo/run
+
+check: packages
+	@test/harness/check
+
+check-examples: packages
+	@test/harness/check-examples
+
+format:
+	clang-format -i --style=file src/*/*.hpp src/*/*.cpp test/unit/*.cpp
+
+else
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(wildcard $(PGXS)),)
+$(error PGXS not found: set PG_CONFIG, or install postgresql-server-dev; `make demo` and `make check` install it)
+endif
+
+# JIT inlining has nothing to gain here, and PGXS compiles bitcode without our flags.
+override with_llvm = no
+SHLIB_LINK = -lcurl -lcrypto -lstdc++ -Wl,--version-script=src/exports.map
+include $(PGXS)
+
+warnings = -Wall -Wextra -Werror
+common_flags = -std=gnu++20 $(warnings) -O2 -g -fPIC -fvisibility=hidden \
+	-fvisibility-inlines-hidden -Isrc -MMD -MP $(COPT)
+
+# The core never sees the server's headers; the PostgreSQL half has no exceptions.
+src/core/%.o: src/core/%.cpp
+	$(CXX) $(common_flags) -c -o $@ $<
+
+server_flags = $(common_flags) -fno-exceptions -fno-rtti -fwrapv -fno-strict-aliasing \
+	-isystem $(shell $(PG_CONFIG) --includedir-server)
+$(server_sources:.cpp=.o): %.o: %.cpp
+	$(CXX) $(server_flags) -c -o $@ $<
+
+$(OBJS): | two-halves
+.PHONY: two-halves
+two-halves:
+	@sh src/halves.sh
+
+-include $(wildcard src/*/*.d)
+
+skene_gate--1.0.sql: $(schema_parts)
+	cat $(schema_parts) > $@
+endif

@@ -1,0 +1,2 @@
+src/core/bytes.o: src/core/bytes.cpp src/core/bytes.hpp
+src/core/bytes.hpp:

@@ -1,0 +1,2 @@
+src/core/characters.o: src/core/characters.cpp src/core/characters.hpp
+src/core/characters.hpp:

@@ -1,0 +1,252 @@
+/*
+ * config_document.cpp: the sections of a document, and the rows they stand for.
+ *
+ * Plans and templates are read first, wherever they stand: features refer to them.
+ */
+#include "core/config_document.hpp"
+
+#include "core/characters.hpp"
+#include "core/config_loop.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace skene
+{
+
+namespace
+{
+
+using Json = nlohmann::json; /* its objects are sorted by key */
+
+constexpr size_t max_plans = 1000;
+
+constexpr std::string_view sections[] = {"plans", "features", "templates", "settings", "loops"};
+constexpr std::string_view plan_keys[] = {"default", "rank", "prices"};
+constexpr std::string_view template_keys[] = {"subject", "html", "text"};
+constexpr std::string_view setting_names[] = {"emailFrom", "replyTo",     "upgradeUrl",
+                                              "timeZone",  "productName", "customerMetadataKey"};
+
+/* Plans in the order written; those without a rank are ranked by it. */
+void
+read_plans(const Node &plans, Document *document)
+{
+    check_object(plans, "plans");
+    if (plans.children.size() > max_plans)
+        refuse(plans.where, "the document has more than 1000 plans");
+    const Node *chosen = nullptr;
+    const Node *named_free = nullptr;
+    for (const Node &node : plans.children) {
+        check_name(node.key_where, "plan", node.key);
+        check_keys(node, "plan " + in_quotes(node.key), plan_keys);
+        const Node *mark = node.find("default");
+        if (!mark) {
+            if (node.key == "free")
+                named_free = &node;
+        } else if (boolean_of(*mark, "default")) {
+            if (chosen)
+                refuse(mark->where,
+                       "plan " + in_quotes(node.key) + " cannot be the default as well",
+                       "The default is plan " + in_quotes(chosen->key) + ", at " +
+                           describe(chosen->key_where) + ".");
+            chosen = &node;
+        }
+    }
+    if (!chosen)
+        chosen = named_free;
+    if (!chosen)
+        refuse(plans.where, "no plan is the default",
+               "Add \"default\": true to the plan of customers who pay nothing.");
+
+    std::map<std::string_view, const Node *> sold; /* which plan a price belongs to */
+    int64_t place = 0;
+    for (const Node &node : plans.children) {
+        Plan plan;
+        plan.is_default = &node == chosen;
+        plan.rank = plan.is_default ? 0 : ++place;
+        if (const Node *rank = node.find("rank"))
+            plan.rank =
+                whole_number_of(*rank, "rank", 0, INT32_MAX, "a whole number from 0 to 2147483647");
+        if (const Node *prices = node.find("prices")) {
+            for (const Node &price : one_or_more(*prices)) {
+                const std::string &name = string_of(price, "each of prices");
+                const Node *owner = sold.emplace(name, &node).first->second;
+                if (owner != &node)
+                    refuse(price.where,
+                           "price " + in_quotes(name) + " belongs to plan " +
+                               in_quotes(owner->key) + " already",
+                           "A price leads to one plan.");
+                plan.prices.insert(name);
+            }
+        }
+        document->plans.emplace(node.key, std::move(plan));
+    }
+}
+
+/* What a document has that speaks of limits but not of plans. */
+void
+imply_plans(Document *document)
+{
+    document->plans_implied = true;
+    document->plans["free"] = {0, true, {}};
+    document->plans["paid"] = {1, false, {"*"}};
+}
+
+void
+read_templates(const Node &templates, Document *document)
+{
+    check_object(templates, "templates");
+    for (const Node &node : templates.children) {
+        std::string what = "template " + in_quotes(node.key);
+        check_name(node.key_where, "template", node.key);
+        if (node.key.starts_with("resend:"))
+            refuse(node.key_where, what + " cannot be declared here",
+                   "Names that begin with resend: are templates hosted at Resend.");
+        check_keys(node, what, template_keys);
+        Template declared;
+        declared.subject = string_of(required(node, "subject", what), "subject");
+        if (const Node *html = node.find("html"); html && html->kind != NodeKind::null)
+            declared.html = string_of(*html, "html");
+        if (const Node *text = node.find("text"); text && text->kind != NodeKind::null)
+            declared.text = string_of(*text, "text");
+        if (!declared.html && !declared.text)
+            refuse(node.where, what + " needs \"html\" or \"text\"");
+        document->templates.emplace(node.key, std::move(declared));
+    }
+}
+
+/* https, or http on this machine; a host; nothing that would have to be encoded. */
+bool
+valid_link(std::string_view link)
+{
+    auto unsafe = [](char c) { return c == ' ' || is_control(c); };
+    bool secure = link.starts_with("https://");
+    if (!(secure || link.starts_with("http://")) || std::any_of(link.begin(), link.end(), unsafe))
+        return false;
+    std::string_view authority = link.substr(link.find("//") + 2);
+    authority = authority.substr(0, authority.find_first_of("/?#"));
+    if (authority.starts_with('['))
+        return secure ? authority.find(']') != authority.npos
+                      : authority == "[::1]" || authority.starts_with("[::1]:");
+    std::string_view host = authority.substr(0, authority.find(':'));
+    return secure ? !host.empty() : host == "localhost" || host == "127.0.0.1";
+}
+
+void
+read_settings(const Node &settings, Document *document)
+{
+    check_keys(settings, "settings", setting_names);
+    for (const Node &node : settings.children) {
+        const std::string &value = string_of(node, node.key);
+        if (std::any_of(value.begin(), value.end(), is_control))
+            refuse(node.where, node.key + " must not contain control characters");
+        if (node.key == "upgradeUrl" && !valid_link(value))
+            refuse(node.where, "upgradeUrl must be an https:// address",
+                   "http:// is accepted on localhost only.");
+        if (node.key == "customerMetadataKey" &&
+            (value.size() > 40 || value.find_first_of("[]") != value.npos))
+            refuse(node.where,
+                   "customerMetadataKey must have at most 40 characters and no square brackets",
+                   "This is Stripe's rule for metadata keys.");
+        document->settings.emplace(node.key, value);
+    }
+}
+
+void
+read_loops(const Node &loops, Document *document, Warnings *warnings)
+{
+    if (loops.kind != NodeKind::array)
+        refuse(loops.where, "loops must be an array");
+    for (const Node &loop : loops.children)
+        read_loop(loop, document, warnings);
+}
+
+Json
+nullable(const std::optional<std::string> &text)
+{
+    return text ? Json(*text) : Json(nullptr);
+}
+
+} // namespace
+
+Document
+read_document(const Node &root, Warnings *warnings)
+{
+    Document document;
+
+    if (root.kind == NodeKind::array) {
+        if (root.children.empty())
+            refuse(root.where, "the document is empty");
+        imply_plans(&document);
+        read_loops(root, &document, warnings);
+        return document;
+    }
+    check_object(root, "the document");
+    if (root.children.empty())
+        refuse(root.where, "the document is empty");
+    if (looks_like_loop(root)) {
+        imply_plans(&document);
+        read_loop(root, &document, warnings);
+        return document;
+    }
+
+    check_keys(root, "the document", sections);
+    const Node *features = root.find("features");
+    const Node *loops = root.find("loops");
+    if (const Node *plans = root.find("plans"))
+        read_plans(*plans, &document);
+    else if (features || loops)
+        imply_plans(&document); /* new settings or templates alone must not add plans */
+    if (const Node *templates = root.find("templates"))
+        read_templates(*templates, &document);
+    if (const Node *settings = root.find("settings"))
+        read_settings(*settings, &document);
+    if (features)
+        read_features(*features, &document, warnings);
+    if (loops)
+        read_loops(*loops, &document, warnings);
+    return document;
+}
+
+std::string
+write_document(const Document &document)
+{
+    Json rows = {{"plans", Json::array()},
+                 {"features", Json::array()},
+                 {"entitlements", Json::array()},
+                 {"templates", Json::array()},
+                 {"settings", Json::array()}};
+
+    for (const auto &[name, plan] : document.plans)
+        rows["plans"].push_back({{"plan", name},
+                                 {"rank", plan.rank},
+                                 {"is_default", plan.is_default},
+                                 {"prices", plan.prices}});
+    for (const auto &[name, feature] : document.features) {
+        const auto &prompt = feature.prompt_template;
+        rows["features"].push_back({{"feature", name},
+                                    {"period", feature.period},
+                                    {"endpoints", feature.endpoints},
+                                    {"warn_at", feature.warn_at},
+                                    {"message", nullable(feature.message)},
+                                    {"prompt_provider", prompt ? Json("resend") : Json(nullptr)},
+                                    {"prompt_template", nullable(prompt)}});
+        for (const auto &[plan, amount] : feature.limits)
+            rows["entitlements"].push_back({{"feature", name},
+                                            {"plan", plan},
+                                            {"period", feature.period},
+                                            {"usage_limit", amount ? Json(*amount) : Json()}});
+    }
+    for (const auto &[name, declared] : document.templates)
+        rows["templates"].push_back({{"template", name},
+                                     {"locale", ""},
+                                     {"subject", declared.subject},
+                                     {"html", nullable(declared.html)},
+                                     {"text", nullable(declared.text)}});
+    for (const auto &[name, value] : document.settings)
+        rows["settings"].push_back({{"name", name}, {"value", value}});
+    return rows.dump();
+}
+
+} // namespace skene

@@ -1,0 +1,177 @@
+/*
+ * denials.cpp: the hash of denial notes.
+ *
+ * The common case, another denial of a known window, takes the lock shared and
+ * adds one to an atomic. Nothing here raises while the lock is held.
+ */
+#include "gate/denials.hpp"
+
+#include "server/shared.hpp"
+#include "settings/settings.hpp"
+
+namespace skene
+{
+
+namespace
+{
+
+/*
+ * Remove one note that has nothing left to write; the next denial of its window
+ * finds the prompt in the table. The scan starts anywhere and stops at the first.
+ */
+bool
+evict_one()
+{
+    HASH_SEQ_STATUS scan;
+
+    hash_seq_init(&scan, notes);
+    while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
+        if (pg_atomic_read_u64(&note->unwritten) == 0) {
+            hash_search(notes, &note->key, HASH_REMOVE, nullptr);
+            hash_seq_term(&scan);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Add to a note under the lock, in either mode; wakes on the first unwritten denial. */
+void
+add_denials(DenialNote *note, uint64 count, TimestampTz last_at, uint32 reason)
+{
+    pg_atomic_write_u64(&note->last_at, static_cast<uint64>(last_at));
+    if (pg_atomic_fetch_add_u64(&note->unwritten, static_cast<int64>(count)) == 0) {
+        WorkerSlot *slot = find_slot(note->key.database);
+        if (slot)
+            wake_worker(slot, reason);
+    }
+}
+
+/* Find or make the note of a window; null when there is no room. Lock held exclusively. */
+DenialNote *
+make_note(const DenialKey &key, TimestampTz window_end, const char *plan, TimestampTz first_at)
+{
+    bool found;
+
+    if (hash_get_num_entries(notes) >= max_windows && !hash_search(notes, &key, HASH_FIND, nullptr) &&
+        !evict_one())
+        return nullptr;
+    auto *note = static_cast<DenialNote *>(hash_search(notes, &key, HASH_ENTER_NULL, &found));
+    if (note && !found) {
+        note->window_end = window_end;
+        note->first_at = first_at;
+        pg_atomic_init_u64(&note->last_at, static_cast<uint64>(first_at));
+        pg_atomic_init_u64(&note->unwritten, 0);
+        strlcpy(note->plan, plan, sizeof(note->plan));
+    }
+    return note;
+}
+
+} // namespace
+
+const char *
+denial_kind_name(DenialKind kind)
+{
+    switch (kind) {
+    case DenialKind::not_entitled:
+        return "not_entitled";
+    case DenialKind::past_due:
+        return "past_due";
+    default:
+        return "limit_reached";
+    }
+}
+
+void
+note_denial(const DenialKey &key, TimestampTz window_end, const char *plan, TimestampTz now)
+{
+    LWLockAcquire(shared->notes_lock, LW_SHARED);
+    auto *note = static_cast<DenialNote *>(hash_search(notes, &key, HASH_FIND, nullptr));
+    if (note)
+        add_denials(note, 1, now, wake_denials);
+    LWLockRelease(shared->notes_lock);
+    if (note)
+        return;
+
+    LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
+    note = make_note(key, window_end, plan, now);
+    if (note)
+        add_denials(note, 1, now, wake_notes);
+    else
+        pg_atomic_fetch_add_u64(&shared->notes_lost, 1);
+    LWLockRelease(shared->notes_lock);
+}
+
+int
+take_denials(Oid database, TimestampTz now, TakenDenials *taken, int capacity)
+{
+    HASH_SEQ_STATUS scan;
+    int count = 0;
+
+    LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
+    hash_seq_init(&scan, notes);
+    while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
+        if (note->key.database != database)
+            continue;
+        if (pg_atomic_read_u64(&note->unwritten) == 0) {
+            if (note->window_end <= now)
+                hash_search(notes, &note->key, HASH_REMOVE, nullptr);
+            continue;
+        }
+        TakenDenials &one = taken[count++];
+        one.key = note->key;
+        one.window_end = note->window_end;
+        one.first_at = note->first_at;
+        one.last_at = static_cast<TimestampTz>(pg_atomic_read_u64(&note->last_at));
+        one.count = pg_atomic_exchange_u64(&note->unwritten, 0);
+        strlcpy(one.plan, note->plan, sizeof(one.plan));
+        if (count == capacity) {
+            hash_seq_term(&scan);
+            break;
+        }
+    }
+    LWLockRelease(shared->notes_lock);
+    return count;
+}
+
+void
+return_denials(const TakenDenials &taken)
+{
+    LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
+    DenialNote *note = make_note(taken.key, taken.window_end, taken.plan, taken.first_at);
+    if (note)
+        pg_atomic_fetch_add_u64(&note->unwritten, static_cast<int64>(taken.count));
+    else
+        pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(taken.count));
+    LWLockRelease(shared->notes_lock);
+}
+
+int
+count_notes(Oid database)
+{
+    HASH_SEQ_STATUS scan;
+    int count = 0;
+
+    LWLockAcquire(shared->notes_lock, LW_SHARED);
+    hash_seq_init(&scan, notes);
+    while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan)))
+        count += note->key.database == database;
+    LWLockRelease(shared->notes_lock);
+    return count;
+}
+
+void
+forget_denials(Oid database)
+{
+    HASH_SEQ_STATUS scan;
+
+    LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
+    hash_seq_init(&scan, notes);
+    while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
+        if (note->key.database == database)
+            hash_search(notes, &note->key, HASH_REMOVE, nullptr);
+    }
+    LWLockRelease(shared->notes_lock);
+}
+
+} // namespace skene

@@ -1,0 +1,70 @@
+/*
+ * denials.hpp: notes of denials, kept in shared memory so that the caller's
+ * rollback cannot take them back.
+ *
+ * One note for each denied window and kind. A backend counts in it, the worker
+ * moves the count into skene.prompts. Invariant: a denial that is noted wakes the
+ * worker, unless an earlier one already has.
+ */
+#pragma once
+
+#include "server/prelude.hpp"
+
+namespace skene
+{
+
+constexpr int max_user_id_bytes = 255;
+constexpr int max_name_bytes = 63;
+constexpr int max_period_bytes = 15;
+
+enum class DenialKind : uint8 { limit_reached, not_entitled, past_due };
+
+/* Zero-filled before use: compared as bytes. */
+struct DenialKey {
+    Oid database;
+    DenialKind kind;
+    char period[max_period_bytes + 1];
+    char feature[max_name_bytes + 1];
+    char user_id[max_user_id_bytes + 1];
+    TimestampTz window_start;
+};
+
+struct DenialNote {
+    DenialKey key;
+    TimestampTz window_end;
+    TimestampTz first_at;
+    pg_atomic_uint64 last_at;
+    pg_atomic_uint64 unwritten; /* denials not yet in skene.prompts */
+    char plan[max_name_bytes + 1];
+};
+
+const char *denial_kind_name(DenialKind kind);
+
+/* Note one denial; never raises. Without room the denial is lost and counted. */
+void note_denial(const DenialKey &key, TimestampTz window_end, const char *plan, TimestampTz now);
+
+/* What the worker takes out of a note. */
+struct TakenDenials {
+    DenialKey key;
+    TimestampTz window_end;
+    TimestampTz first_at;
+    TimestampTz last_at;
+    uint64 count;
+    char plan[max_name_bytes + 1];
+};
+
+/*
+ * Move up to capacity unwritten counts of a database into taken, and drop notes
+ * of past windows; returns how many. What is taken and not written is put back
+ * with return_denials.
+ */
+int take_denials(Oid database, TimestampTz now, TakenDenials *taken, int capacity);
+void return_denials(const TakenDenials &taken);
+
+/* How many notes a database has. */
+int count_notes(Oid database);
+
+/* Forget a database's notes: its extension or the database itself is gone. */
+void forget_denials(Oid database);
+
+} // namespace skene

@@ -1,0 +1,225 @@
+/*
+ * functions.cpp: the gate's SQL functions: arguments in, answer out.
+ */
+#include "gate/consume.hpp"
+#include "gate/counter.hpp"
+#include "server/owner.hpp"
+#include "server/shared.hpp"
+#include "server/text.hpp"
+
+#include "core/endpoint.hpp"
+
+namespace skene
+{
+
+namespace
+{
+
+/* Arguments (id, feature, amount[, idempotency_key]). */
+Request
+request_of(FunctionCallInfo fcinfo)
+{
+    Request request;
+
+    require_preload();
+    request.user_id = user_id_argument(fcinfo);
+    request.feature = feature_argument(fcinfo, 1);
+    request.amount = amount_argument(fcinfo, 2);
+    request.idempotency_key = PG_NARGS() > 3 ? key_argument(fcinfo, 3) : nullptr;
+    return request;
+}
+
+/* The feature whose endpoints match a request best; null when none does. */
+char *
+feature_of_endpoint(Oid owner, const char *method, const char *path)
+{
+    static SPIPlanPtr plan = nullptr;
+    MemoryContext context = CurrentMemoryContext;
+    char *feature = nullptr;
+    int best = 0;
+    OwnerScope scope;
+
+    enter_owner(&scope, owner);
+    run_prepared(&plan,
+                 "SELECT f.feature, e FROM skene.features f, unnest(f.endpoints) e ORDER BY 1, 2",
+                 0, nullptr, nullptr, nullptr, InvalidSnapshot, true, SPI_OK_SELECT);
+    for (uint64 row = 0; row < SPI_processed; row++) {
+        char *pattern = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
+        int rank = match_endpoint(pattern, method, path);
+        if (rank > best) {
+            best = rank;
+            feature = MemoryContextStrdup(
+                context, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1));
+        }
+    }
+    leave_owner(&scope);
+    return feature;
+}
+
+/* The answer for a request that no feature's endpoints match. */
+Decision
+no_match(const char *policy, const char *method, const char *path)
+{
+    Decision decision = {};
+
+    decision.resets_at = DT_NOEND;
+    if (strcmp(policy, "allow") == 0) {
+        decision.allowed = true;
+        decision.reason = Reason::ok;
+        return decision;
+    }
+    if (strcmp(policy, "deny") == 0) {
+        decision.reason = Reason::not_entitled;
+        decision.message = "Your plan does not include this feature.";
+        return decision;
+    }
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                    errmsg("no feature has an endpoint that matches %s %s", method, path),
+                    errhint("Add the endpoint to a feature of the configuration, or pass "
+                            "on_no_match => 'allow' or 'deny'.")));
+    pg_unreachable();
+}
+
+} // namespace
+
+SKENE_FUNCTION(skene_consume)
+{
+    Request request = request_of(fcinfo);
+    Decision decision;
+
+    consume(owner_of_function(fcinfo), request, &decision);
+    PG_RETURN_BOOL(decision.allowed);
+}
+
+SKENE_FUNCTION(skene_decide)
+{
+    require_from_clause(fcinfo);
+    Request request = request_of(fcinfo);
+    Decision decision;
+
+    consume(owner_of_function(fcinfo), request, &decision);
+    PG_RETURN_DATUM(decision_row(fcinfo, decision));
+}
+
+SKENE_FUNCTION(skene_require)
+{
+    Request request = request_of(fcinfo);
+    Decision decision;
+
+    consume(owner_of_function(fcinfo), request, &decision);
+    if (!decision.allowed)
+        raise_denial(decision);
+    PG_RETURN_VOID();
+}
+
+SKENE_FUNCTION(skene_refund)
+{
+    Request request = request_of(fcinfo);
+    PG_RETURN_INT64(refund(owner_of_function(fcinfo), request));
+}
+
+SKENE_FUNCTION(skene_check)
+{
+    require_from_clause(fcinfo);
+    Request request = request_of(fcinfo);
+    Decision decision;
+
+    look(owner_of_function(fcinfo), request, &decision);
+    PG_RETURN_DATUM(decision_row(fcinfo, decision));
+}
+
+SKENE_FUNCTION(skene_allows)
+{
+    /* a signed-out visitor is not allowed anything, and a policy must not fail on one */
+    for (int i = 0; i < 3; i++) {
+        if (PG_ARGISNULL(i))
+            PG_RETURN_BOOL(false);
+    }
+    Request request = request_of(fcinfo);
+    Decision decision;
+
+    look(owner_of_function(fcinfo), request, &decision);
+    PG_RETURN_BOOL(decision.allowed);
+}
+
+SKENE_FUNCTION(skene_consume_request)
+{
+    require_from_clause(fcinfo);
+    require_preload();
+    Request request;
+    Decision decision;
+    Oid owner = owner_of_function(fcinfo);
+
+    request.user_id = user_id_argument(fcinfo);
+    for (int i = 1; i <= 2; i++) {
+        if (PG_ARGISNULL(i))
+            null_argument(i == 1 ? "method" : "path");
+    }
+    const char *method = text_to_cstring(PG_GETARG_TEXT_PP(1));
+    const char *path = text_to_cstring(PG_GETARG_TEXT_PP(2));
+    request.amount = amount_argument(fcinfo, 3);
+    request.idempotency_key = key_argument(fcinfo, 4);
+    if (PG_ARGISNULL(5))
+        null_argument("on_no_match");
+    const char *policy = text_to_cstring(PG_GETARG_TEXT_PP(5));
+    if (strcmp(policy, "allow") != 0 && strcmp(policy, "deny") != 0 && strcmp(policy, "error") != 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("on_no_match must be allow, deny or error")));
+
+    request.feature = feature_of_endpoint(owner, method, path);
+    if (request.feature)
+        consume(owner, request, &decision);
+    else
+        decision = no_match(policy, method, path);
+    PG_RETURN_DATUM(decision_row(fcinfo, decision));
+}
+
+SKENE_FUNCTION(skene_usage)
+{
+    enum { feature, period, used, usage_limit, remaining, window_start, resets_at, plan, entitled,
+           column_count };
+    static SPIPlanPtr features_plan = nullptr;
+    MemoryContext context = CurrentMemoryContext;
+    ReturnSetInfo *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    OwnerScope scope;
+
+    require_preload();
+    InitMaterializedSRF(fcinfo, 0);
+    const char *user_id = user_id_argument(fcinfo);
+
+    enter_owner(&scope, owner_of_function(fcinfo));
+    run_prepared(&features_plan, "SELECT f.feature FROM skene.features f ORDER BY 1", 0, nullptr,
+                 nullptr, nullptr, InvalidSnapshot, true, SPI_OK_SELECT);
+    uint64 count = SPI_processed;
+    SPITupleTable *features = SPI_tuptable;
+    for (uint64 row = 0; row < count; row++) {
+        Entitlement found;
+        Datum values[column_count] = {};
+        bool nulls[column_count] = {};
+        const char *name = SPI_getvalue(features->vals[row], features->tupdesc, 1);
+
+        resolve_entitlement(user_id, name, InvalidSnapshot, context, &found);
+        CounterKey key = {user_id, name, found.period, found.window_start, found.window_end};
+        int64 units = read_usage(key, InvalidSnapshot);
+        values[feature] = CStringGetTextDatum(name);
+        values[period] = CStringGetTextDatum(found.period);
+        values[used] = Int64GetDatum(units);
+        values[usage_limit] = Int64GetDatum(found.usage_limit);
+        values[remaining] =
+            Int64GetDatum(found.usage_limit > units ? found.usage_limit - units : 0);
+        nulls[usage_limit] = nulls[remaining] = found.unlimited;
+        values[window_start] = TimestampTzGetDatum(found.window_start);
+        nulls[window_start] = TIMESTAMP_NOT_FINITE(found.window_start);
+        values[resets_at] = TimestampTzGetDatum(found.window_end);
+        nulls[resets_at] = TIMESTAMP_NOT_FINITE(found.window_end);
+        nulls[plan] = found.plan == nullptr;
+        if (found.plan)
+            values[plan] = CStringGetTextDatum(found.plan);
+        values[entitled] = BoolGetDatum(found.entitled);
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    leave_owner(&scope);
+    return (Datum) 0;
+}
+
+} // namespace skene

@@ -1,0 +1,149 @@
+-- apply.sql: the configuration document becomes rows. The C function parses the text
+-- (src/core/config*), this one merges the canonical rows. Equal documents write
+-- nothing and take no lock that blocks anybody.
+
+CREATE FUNCTION skene.parse_config(config text) RETURNS jsonb
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'skene_parse_config';
+COMMENT ON FUNCTION skene.parse_config(text) IS
+'A configuration document as canonical rows; 22023 with line and column when it is wrong';
+
+-- What a document changes: rows of the document against rows of the tables.
+CREATE FUNCTION skene.config_differences(document jsonb, prune boolean)
+RETURNS TABLE (object text, name text, action text, old_value jsonb, new_value jsonb)
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    WITH wanted (object, name, value) AS (
+        SELECT 'plan', r->>'plan', r FROM jsonb_array_elements($1->'plans') r
+        UNION ALL
+        SELECT 'feature', r->>'feature', r FROM jsonb_array_elements($1->'features') r
+        UNION ALL
+        SELECT 'entitlement', concat_ws(' ', r->>'plan', r->>'feature', r->>'period'), r
+          FROM jsonb_array_elements($1->'entitlements') r
+        UNION ALL
+        SELECT 'template', concat_ws(' ', r->>'template', nullif(r->>'locale', '')), r
+          FROM jsonb_array_elements($1->'templates') r
+        UNION ALL
+        SELECT 'setting', r->>'name', r FROM jsonb_array_elements($1->'settings') r
+    ), stored (object, name, value) AS (
+        SELECT 'plan', p.plan, to_jsonb(p) FROM skene.plans p
+        UNION ALL
+        SELECT 'feature', f.feature, to_jsonb(f) FROM skene.features f
+        UNION ALL
+        SELECT 'entitlement', concat_ws(' ', e.plan, e.feature, e.period), to_jsonb(e)
+          FROM skene.entitlements e
+        UNION ALL
+        SELECT 'template', concat_ws(' ', t.template, nullif(t.locale, '')), to_jsonb(t) - 'builtin'
+          FROM skene.templates t WHERE NOT t.builtin
+        UNION ALL
+        SELECT 'setting', s.name, to_jsonb(s) FROM skene.settings s
+    )
+    SELECT object, name,
+           CASE WHEN s.value IS NULL THEN 'create' WHEN w.value IS NULL THEN 'remove' ELSE 'change' END,
+           s.value, w.value
+      FROM wanted w FULL JOIN stored s USING (object, name)
+     WHERE s.value IS DISTINCT FROM w.value
+       AND (w.value IS NOT NULL
+            OR $2
+            -- a feature of the document lists all its entitlements
+            OR (object = 'entitlement'
+                AND s.value->>'feature' IN (SELECT r->>'feature'
+                                              FROM jsonb_array_elements($1->'features') r)))
+     ORDER BY array_position('{plan,feature,entitlement,template,setting}'::text[], object),
+              name COLLATE "C"
+$$;
+
+CREATE FUNCTION @extschema@.skene_apply(config text, prune boolean DEFAULT false,
+                                        dry_run boolean DEFAULT false)
+RETURNS TABLE (object text, name text, action text, old_value jsonb, new_value jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    document  jsonb;
+    removed   jsonb;
+    wanted    jsonb;
+BEGIN
+    IF config IS NULL OR prune IS NULL OR dry_run IS NULL THEN
+        RAISE EXCEPTION 'arguments of skene_apply must not be null' USING ERRCODE = '22004';
+    END IF;
+    document := skene.parse_config(config);
+    PERFORM now() AT TIME ZONE (r->>'value')
+       FROM jsonb_array_elements(document->'settings') r WHERE r->>'name' = 'timeZone';
+
+    IF NOT EXISTS (SELECT FROM skene.config_differences(document, prune)) THEN
+        RETURN;
+    END IF;
+    IF NOT dry_run THEN
+        -- writers of configuration one after the other; readers are not blocked
+        LOCK TABLE skene.plans IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    SELECT jsonb_agg(d) FILTER (WHERE d.action = 'remove'),
+           jsonb_agg(d) FILTER (WHERE d.action <> 'remove')
+      INTO removed, wanted
+      FROM skene.config_differences(document, prune) d;
+    removed := coalesce(removed, '[]');
+    wanted := coalesce(wanted, '[]');
+
+    RETURN QUERY
+        SELECT d.object, d.name, d.action, nullif(d.old_value, 'null'), nullif(d.new_value, 'null')
+          FROM jsonb_to_recordset(removed || wanted)
+               AS d (object text, name text, action text, old_value jsonb, new_value jsonb);
+    IF dry_run THEN
+        RETURN;
+    END IF;
+
+    DELETE FROM skene.entitlements e USING jsonb_array_elements(removed) d
+     WHERE d->>'object' = 'entitlement' AND e.plan = d->'old_value'->>'plan'
+       AND e.feature = d->'old_value'->>'feature' AND e.period = d->'old_value'->>'period';
+    DELETE FROM skene.features f USING jsonb_array_elements(removed) d
+     WHERE d->>'object' = 'feature' AND f.feature = d->>'name';
+    DELETE FROM skene.plans p USING jsonb_array_elements(removed) d
+     WHERE d->>'object' = 'plan' AND p.plan = d->>'name';
+    DELETE FROM skene.templates t USING jsonb_array_elements(removed) d
+     WHERE d->>'object' = 'template' AND NOT t.builtin
+       AND t.template = d->'old_value'->>'template' AND t.locale = d->'old_value'->>'locale';
+    DELETE FROM skene.settings s USING jsonb_array_elements(removed) d
+     WHERE d->>'object' = 'setting' AND s.name = d->>'name';
+
+    -- the default plan may move from one row to another
+    UPDATE skene.plans p SET is_default = false
+      FROM jsonb_array_elements(wanted) d
+     WHERE d->>'object' = 'plan' AND (d->'new_value'->>'is_default')::boolean
+       AND p.is_default AND p.plan <> d->>'name';
+    INSERT INTO skene.plans (plan, rank, is_default, prices)
+    SELECT r.plan, r.rank, r.is_default, r.prices
+      FROM jsonb_array_elements(wanted) d, jsonb_populate_record(NULL::skene.plans, d->'new_value') r
+     WHERE d->>'object' = 'plan'
+    ON CONFLICT (plan) DO UPDATE
+       SET rank = excluded.rank, is_default = excluded.is_default, prices = excluded.prices;
+    INSERT INTO skene.features
+    SELECT r.*
+      FROM jsonb_array_elements(wanted) d, jsonb_populate_record(NULL::skene.features, d->'new_value') r
+     WHERE d->>'object' = 'feature'
+    ON CONFLICT (feature) DO UPDATE
+       SET period = excluded.period, endpoints = excluded.endpoints, warn_at = excluded.warn_at,
+           message = excluded.message, prompt_provider = excluded.prompt_provider,
+           prompt_template = excluded.prompt_template;
+    INSERT INTO skene.entitlements
+    SELECT r.*
+      FROM jsonb_array_elements(wanted) d,
+           jsonb_populate_record(NULL::skene.entitlements, d->'new_value') r
+     WHERE d->>'object' = 'entitlement'
+    ON CONFLICT (plan, feature, period) DO UPDATE SET usage_limit = excluded.usage_limit;
+    INSERT INTO skene.templates (template, locale, builtin, subject, html, text)
+    SELECT r.template, r.locale, false, r.subject, r.html, r.text
+      FROM jsonb_array_elements(wanted) d, jsonb_populate_record(NULL::skene.templates, d->'new_value') r
+     WHERE d->>'object' = 'template'
+    ON CONFLICT (template, locale, builtin) DO UPDATE
+       SET subject = excluded.subject, html = excluded.html, text = excluded.text;
+    INSERT INTO skene.settings
+    SELECT r.*
+      FROM jsonb_array_elements(wanted) d, jsonb_populate_record(NULL::skene.settings, d->'new_value') r
+     WHERE d->>'object' = 'setting'
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+    -- prices may mean another plan now
+    UPDATE skene.subscriptions s SET plan = skene.plan_for_prices(s.prices)
+     WHERE s.source = 'stripe' AND s.plan IS DISTINCT FROM skene.plan_for_prices(s.prices);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.skene_apply(text, boolean, boolean) IS
+'Merge a configuration document, JSON or TypeScript, into the configuration and return what changes. Nothing is removed unless prune is true, except entitlements of a feature that the document names; dry_run only returns. An unchanged document writes nothing. Errors: 22023 with line and column. Example: SELECT * FROM skene_apply(''{"features": {"export": {"limit": {"free": 5, "paid": null}, "period": "30d"}}}'')';

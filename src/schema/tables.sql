@@ -1,0 +1,287 @@
+-- tables.sql: what is stored. Every table and sequence is dumped by pg_dump, so
+-- none of them references another (rows may arrive in any order) and seed rows
+-- are told apart by a column. user_id is the account that is limited and billed.
+
+CREATE DOMAIN skene.user_id AS text COLLATE "C"
+    CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
+CREATE DOMAIN skene.name AS text COLLATE "C"
+    CHECK (octet_length(VALUE) BETWEEN 1 AND 63);
+
+-- Configuration: written by skene_apply() ------------------------------------
+
+CREATE TABLE skene.plans (
+    plan        skene.name PRIMARY KEY,
+    rank        integer NOT NULL CHECK (rank >= 0),
+    is_default  boolean NOT NULL DEFAULT false,
+    prices      text[] NOT NULL DEFAULT '{}'
+);
+CREATE UNIQUE INDEX plans_one_default ON skene.plans (is_default) WHERE is_default;
+COMMENT ON TABLE skene.plans IS 'Plans; a higher rank is a better plan';
+COMMENT ON COLUMN skene.plans.prices IS
+    'Stripe price ids, lookup keys or product ids that mean this plan; * means any other price';
+
+CREATE TABLE skene.features (
+    feature          skene.name PRIMARY KEY,
+    period           text NOT NULL,
+    endpoints        text[] NOT NULL DEFAULT '{}',
+    warn_at          integer[] NOT NULL DEFAULT '{}',
+    message          text,
+    prompt_provider  text,
+    prompt_template  text
+);
+COMMENT ON TABLE skene.features IS 'Features that are counted';
+COMMENT ON COLUMN skene.features.endpoints IS 'Requests that use the feature: POST /api/export/*';
+COMMENT ON COLUMN skene.features.prompt_provider IS 'null: a denial asks nobody to upgrade';
+
+CREATE TABLE skene.entitlements (
+    plan         skene.name,
+    feature      skene.name,
+    period       text,
+    usage_limit  bigint CHECK (usage_limit >= 0),
+    PRIMARY KEY (plan, feature, period)
+);
+COMMENT ON TABLE skene.entitlements IS
+    'What a plan gives of a feature: at most usage_limit units in each window of period; null is unlimited';
+
+CREATE TABLE skene.settings (
+    name   text PRIMARY KEY,
+    value  text NOT NULL
+);
+COMMENT ON TABLE skene.settings IS 'Settings of the business: sender, links, time zone';
+
+CREATE TABLE skene.templates (
+    template  skene.name,
+    locale    text NOT NULL DEFAULT '',
+    builtin   boolean NOT NULL DEFAULT false,
+    subject   text NOT NULL,
+    html      text,
+    text      text,
+    PRIMARY KEY (template, locale, builtin),
+    CHECK (html IS NOT NULL OR text IS NOT NULL)
+);
+COMMENT ON TABLE skene.templates IS
+    'E-mail templates; a built-in one stands back behind one of your own with the same name';
+
+-- Customers ------------------------------------------------------------------
+
+CREATE TABLE skene.customers (
+    user_id             skene.user_id PRIMARY KEY,
+    email               text,
+    name                text,
+    attributes          jsonb NOT NULL DEFAULT '{}',
+    stripe_customer_id  text UNIQUE,
+    locale              text,
+    time_zone           text,
+    anchor              timestamptz NOT NULL,
+    created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE skene.customers IS 'Accounts that are limited and billed';
+COMMENT ON COLUMN skene.customers.anchor IS
+    'Where windows of a fixed number of days are counted from; set once, never moves';
+
+CREATE TABLE skene.subscriptions (
+    subscription_id     text PRIMARY KEY,
+    user_id             skene.user_id,
+    source              text NOT NULL CHECK (source IN ('stripe', 'manual')),
+    plan                skene.name,
+    status              text NOT NULL,
+    prices              text[] NOT NULL DEFAULT '{}',
+    amount              bigint,
+    currency            text,
+    billing_interval    text,
+    stripe_customer_id  text,
+    current_period_start timestamptz,
+    current_period_end  timestamptz,
+    cancel_at           timestamptz,
+    ends_at             timestamptz,
+    past_due_since      timestamptz,
+    reason              text,
+    event_created       timestamptz,
+    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX subscriptions_user ON skene.subscriptions (user_id);
+CREATE INDEX subscriptions_stripe_customer ON skene.subscriptions (stripe_customer_id)
+    WHERE user_id IS NULL;
+COMMENT ON TABLE skene.subscriptions IS
+    'Subscriptions, from Stripe or set by hand; user_id is null until the customer is known';
+COMMENT ON COLUMN skene.subscriptions.amount IS 'Price of one billing interval, in minor units';
+
+CREATE TABLE skene.overrides (
+    user_id      skene.user_id,
+    feature      skene.name,
+    usage_limit  bigint CHECK (usage_limit >= 0),
+    expires_at   timestamptz,
+    reason       text,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (user_id, feature)
+);
+COMMENT ON TABLE skene.overrides IS 'A limit for one customer, in place of the plan''s';
+
+CREATE TABLE skene.grants (
+    grant_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id          skene.user_id NOT NULL,
+    feature          skene.name NOT NULL,
+    amount           bigint NOT NULL CHECK (amount > 0),
+    expires_at       timestamptz,
+    priority         integer NOT NULL DEFAULT 0,
+    reason           text,
+    idempotency_key  text,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE skene.grants IS 'One-off extra units; version 1.0 stores no rows here yet';
+
+-- Counting -------------------------------------------------------------------
+
+CREATE TYPE skene.usage_window AS (
+    period        text,
+    window_start  timestamptz,
+    window_end    timestamptz
+);
+
+CREATE TABLE skene.usage (
+    user_id       skene.user_id,
+    feature       skene.name,
+    period        text,
+    window_start  timestamptz,
+    window_end    timestamptz NOT NULL,
+    used          bigint NOT NULL CHECK (used >= 0),
+    PRIMARY KEY (user_id, feature, period, window_start)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE skene.usage IS
+    'Units used, per customer, feature and window; usage_totals adds what is not yet folded in';
+
+CREATE TABLE skene.usage_events (
+    event_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id     skene.user_id NOT NULL,
+    feature     skene.name NOT NULL,
+    amount      bigint NOT NULL,
+    windows     skene.usage_window[] NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE skene.usage_events IS
+    'Units committed but not yet folded into usage; the row-lock engine of version 1.0 writes none';
+
+CREATE TABLE skene.idempotency_keys (
+    user_id          skene.user_id,
+    feature          skene.name,
+    operation        text CHECK (operation IN ('consume', 'refund')),
+    idempotency_key  text COLLATE "C",
+    amount           bigint NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (user_id, feature, operation, idempotency_key)
+);
+CREATE INDEX idempotency_keys_age ON skene.idempotency_keys (created_at);
+COMMENT ON TABLE skene.idempotency_keys IS
+    'Keys of admitted calls, kept for skene_gate.idempotency_retention';
+
+-- Prompts and delivery -------------------------------------------------------
+
+CREATE TABLE skene.prompts (
+    prompt_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id          skene.user_id NOT NULL,
+    feature          skene.name NOT NULL,
+    period           text NOT NULL,
+    window_start     timestamptz NOT NULL,
+    window_end       timestamptz NOT NULL,
+    kind             text NOT NULL
+        CHECK (kind IN ('warning', 'limit_reached', 'not_entitled', 'past_due')),
+    state            text NOT NULL DEFAULT 'new'
+        CHECK (state IN ('new', 'queued', 'sent', 'no_address', 'suppressed', 'failed', 'cancelled')),
+    denials          bigint NOT NULL DEFAULT 0,
+    first_denied_at  timestamptz NOT NULL,
+    last_denied_at   timestamptz NOT NULL,
+    plan             skene.name,
+    error            text,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (user_id, feature, period, window_start, kind)
+);
+CREATE INDEX prompts_no_address ON skene.prompts (user_id) WHERE state = 'no_address';
+COMMENT ON TABLE skene.prompts IS
+    'Invitations to upgrade: one for each customer, feature, window and kind';
+COMMENT ON COLUMN skene.prompts.plan IS 'The plan whose limit was hit';
+
+CREATE TABLE skene.outbox (
+    outbox_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider          text NOT NULL CHECK (provider IN ('resend', 'stripe')),
+    path              text NOT NULL CHECK (path LIKE '/%'),
+    content_type      text NOT NULL DEFAULT 'application/json',
+    body              text NOT NULL,
+    idempotency_key   text NOT NULL UNIQUE
+        CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255),
+    state             text NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'leased', 'sent', 'captured', 'dead', 'held', 'cancelled')),
+    attempts          integer NOT NULL DEFAULT 0,
+    next_attempt_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    first_attempt_at  timestamptz,
+    lease_token       uuid,
+    lease_expires_at  timestamptz,
+    last_status       integer,
+    last_error        text,
+    provider_id       text,
+    user_id           skene.user_id,
+    prompt_id         bigint,
+    origin_system     bigint NOT NULL DEFAULT skene.system_identifier(),
+    origin_database   oid NOT NULL DEFAULT skene.database_oid(),
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    settled_at        timestamptz
+);
+CREATE INDEX outbox_due ON skene.outbox (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_leases ON skene.outbox (lease_expires_at) WHERE state = 'leased';
+CREATE INDEX outbox_prompt ON skene.outbox (prompt_id);
+COMMENT ON TABLE skene.outbox IS
+    'Requests to providers; body and idempotency_key are fixed at enqueue and sent as they are';
+COMMENT ON COLUMN skene.outbox.origin_system IS
+    'With origin_database: the database that enqueued the row, the only one whose worker sends it';
+
+CREATE TABLE skene.pauses (
+    provider   text PRIMARY KEY,
+    paused_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE skene.pauses IS 'Providers to which nothing is sent; * is all of them';
+
+CREATE TABLE skene.instance (
+    system_identifier  bigint NOT NULL,
+    database_oid       oid NOT NULL,
+    installed_at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE skene.instance REPLICA IDENTITY FULL;
+COMMENT ON TABLE skene.instance IS
+    'Databases these rows have lived in; a foreign one holds delivery until skene_resume()';
+INSERT INTO skene.instance VALUES (skene.system_identifier(), skene.database_oid());
+
+-- Stripe ---------------------------------------------------------------------
+
+CREATE TABLE skene.webhook_events (
+    provider     text,
+    event_id     text COLLATE "C",
+    event_type   text NOT NULL,
+    object_id    text,
+    created_at   timestamptz NOT NULL,
+    received_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    livemode     boolean NOT NULL,
+    result       text NOT NULL,
+    PRIMARY KEY (provider, event_id)
+);
+COMMENT ON TABLE skene.webhook_events IS 'Webhook events that were accepted, each once';
+
+CREATE TABLE skene.conversions (
+    conversion_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id          skene.user_id NOT NULL,
+    kind             text NOT NULL CHECK (kind IN ('conversion', 'upgrade', 'downgrade', 'churn')),
+    from_plan        skene.name,
+    to_plan          skene.name,
+    prompt_id        bigint,
+    feature          skene.name,
+    time_to_convert  interval,
+    amount           bigint,
+    currency         text,
+    subscription_id  text,
+    converted_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX conversions_user ON skene.conversions (user_id);
+CREATE INDEX conversions_feature ON skene.conversions (feature);
+COMMENT ON TABLE skene.conversions IS
+    'Changes of plan: conversion is from the default plan to a paid one, churn the way back';
+COMMENT ON COLUMN skene.conversions.prompt_id IS
+    'The last prompt before the change, if younger than skene_gate.attribution_window';

@@ -1,0 +1,98 @@
+-- views.sql: what there is to see.
+
+CREATE VIEW skene.usage_totals AS
+SELECT user_id, feature, period, window_start, max(window_end) AS window_end,
+       sum(used)::bigint AS used
+  FROM (SELECT u.user_id, u.feature, u.period, u.window_start, u.window_end, u.used
+          FROM skene.usage u
+        UNION ALL
+        SELECT e.user_id, e.feature, w.period, w.window_start, w.window_end, e.amount
+          FROM skene.usage_events e, unnest(e.windows) w) AS counted
+ GROUP BY user_id, feature, period, window_start;
+COMMENT ON VIEW skene.usage_totals IS 'Units used, per customer, feature and window';
+
+CREATE VIEW skene.mailbox AS
+SELECT o.outbox_id, o.state, o.user_id, p.feature, p.kind,
+       o.body::jsonb->'to'->>0 AS to_address,
+       o.body::jsonb->>'from' AS from_address,
+       o.body::jsonb->>'subject' AS subject,
+       o.body::jsonb->>'text' AS text,
+       o.body::jsonb->>'html' AS html,
+       o.body::jsonb->'template'->>'id' AS hosted_template,
+       o.created_at, o.settled_at
+  FROM skene.outbox o
+  LEFT JOIN skene.prompts p ON p.prompt_id = o.prompt_id
+ WHERE o.provider = 'resend' AND o.path = '/emails';
+COMMENT ON VIEW skene.mailbox IS 'E-mails, captured or sent or on their way';
+
+CREATE VIEW skene.outbox_stats AS
+SELECT provider, state, count(*) AS messages, min(created_at) AS oldest_created_at,
+       max(settled_at) AS last_settled_at, max(attempts) AS max_attempts
+  FROM skene.outbox
+ GROUP BY provider, state;
+COMMENT ON VIEW skene.outbox_stats IS 'Messages to providers, counted by state';
+
+CREATE VIEW skene.funnel AS
+SELECT f.feature,
+       coalesce(p.limit_hits, 0) AS limit_hits,
+       coalesce(p.customers, 0) AS customers,
+       coalesce(p.prompts, 0) AS prompts,
+       coalesce(p.emails, 0) AS emails,
+       coalesce(c.conversions, 0) AS conversions,
+       CASE WHEN p.customers > 0 THEN
+           round(100.0 * coalesce(c.conversions, 0) / p.customers, 1) END AS conversion_percent,
+       c.median_time_to_convert, c.amounts
+  FROM skene.features f
+  LEFT JOIN (SELECT p.feature, sum(p.denials)::bigint AS limit_hits, count(*) AS prompts,
+                    count(DISTINCT p.user_id) AS customers,
+                    count(*) FILTER (WHERE EXISTS (
+                        SELECT FROM skene.outbox o
+                         WHERE o.prompt_id = p.prompt_id AND o.state IN ('sent', 'captured'))) AS emails
+               FROM skene.prompts p GROUP BY p.feature) AS p USING (feature)
+  LEFT JOIN (SELECT c.feature, sum(c.conversions)::bigint AS conversions,
+                    (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.time_to_convert)
+                       FROM skene.conversions d
+                      WHERE d.feature = c.feature
+                        AND d.kind IN ('conversion', 'upgrade')) AS median_time_to_convert,
+                    jsonb_object_agg(c.currency, c.amount) FILTER (WHERE c.currency IS NOT NULL) AS amounts
+               FROM (SELECT feature, currency, count(*) AS conversions, sum(amount) AS amount
+                       FROM skene.conversions
+                      WHERE kind IN ('conversion', 'upgrade') AND feature IS NOT NULL
+                      GROUP BY feature, currency) AS c
+              GROUP BY c.feature) AS c USING (feature);
+COMMENT ON VIEW skene.funnel IS
+    'Per feature: limit hits, prompts, e-mails, conversions credited to a prompt, and their amounts by currency in minor units';
+
+CREATE FUNCTION skene.worker_slots(OUT database_oid oid, OUT pid integer, OUT state text,
+        OUT started_at timestamptz, OUT last_success_at timestamptz, OUT last_error text,
+        OUT last_error_at timestamptz, OUT notes integer, OUT notes_lost bigint)
+RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'skene_worker_slots';
+COMMENT ON FUNCTION skene.worker_slots() IS 'Workers as shared memory knows them';
+
+CREATE VIEW skene.worker_status AS
+SELECT d.datname AS database, s.pid, s.state, s.started_at, s.last_success_at, s.last_error,
+       s.last_error_at, s.notes, s.notes_lost
+  FROM skene.worker_slots() s JOIN pg_catalog.pg_database d ON d.oid = s.database_oid
+ WHERE d.datname = current_database();
+COMMENT ON VIEW skene.worker_status IS
+    'The worker of this database; notes are windows with denials in shared memory';
+
+CREATE FUNCTION @extschema@.skene_status(OUT database name, OUT worker text, OUT pid integer,
+        OUT delivery text, OUT fenced boolean, OUT paused text[], OUT pending bigint,
+        OUT oldest_pending_at timestamptz, OUT dead bigint, OUT last_success_at timestamptz,
+        OUT last_error text, OUT unmatched_subscriptions bigint, OUT unknown_prices text[])
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT current_database(), coalesce(w.state, 'absent'), w.pid,
+           current_setting('skene_gate.delivery'), skene.fenced(),
+           ARRAY(SELECT p.provider FROM skene.pauses p ORDER BY 1),
+           (SELECT count(*) FROM skene.outbox WHERE state IN ('pending', 'leased')),
+           (SELECT min(created_at) FROM skene.outbox WHERE state IN ('pending', 'leased')),
+           (SELECT count(*) FROM skene.outbox WHERE state = 'dead'),
+           w.last_success_at, w.last_error,
+           (SELECT count(*) FROM skene.subscriptions s WHERE s.user_id IS NULL),
+           ARRAY(SELECT DISTINCT s.prices[1] FROM skene.subscriptions s
+                  WHERE s.source = 'stripe' AND s.plan IS NULL AND s.prices <> '{}' ORDER BY 1)
+      FROM (SELECT) AS one LEFT JOIN skene.worker_status w ON true
+$$;
+COMMENT ON FUNCTION @extschema@.skene_status() IS
+'One row: is the worker running, does anything keep mail from leaving, does Stripe name prices that no plan has. Example: SELECT * FROM skene_status()';

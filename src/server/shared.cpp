@@ -1,0 +1,202 @@
+/*
+ * shared.cpp: set up of shared memory, and waking workers from any backend.
+ *
+ * Wakes are hints sent from the commit callback, which must neither fail nor
+ * wait: it reads atomics and sets latches, nothing else.
+ */
+#include "server/shared.hpp"
+
+#include "gate/denials.hpp"
+#include "settings/settings.hpp"
+
+namespace skene
+{
+
+Shared *shared = nullptr;
+HTAB *notes = nullptr;
+
+namespace
+{
+
+shmem_request_hook_type previous_request_hook = nullptr;
+shmem_startup_hook_type previous_startup_hook = nullptr;
+
+/* What the current transaction wants done at commit. */
+struct PendingWake {
+    Oid database;
+    uint32 reasons;
+};
+constexpr int max_pending_wakes = 4;
+PendingWake pending_wakes[max_pending_wakes];
+int pending_wake_count = 0;
+bool pending_rescan = false;
+
+void
+request_hook()
+{
+    if (previous_request_hook)
+        previous_request_hook();
+    RequestAddinShmemSpace(
+        add_size(MAXALIGN(sizeof(Shared)), hash_estimate_size(max_windows, sizeof(DenialNote))));
+    RequestNamedLWLockTranche("skene_gate", 2);
+}
+
+void
+startup_hook()
+{
+    bool found;
+    HASHCTL info = {};
+
+    if (previous_startup_hook)
+        previous_startup_hook();
+
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    shared = static_cast<Shared *>(ShmemInitStruct("skene_gate", sizeof(Shared), &found));
+    if (!found) {
+        LWLockPadded *locks = GetNamedLWLockTranche("skene_gate");
+        memset(static_cast<void *>(shared), 0, sizeof(Shared));
+        shared->lock = &locks[0].lock;
+        shared->notes_lock = &locks[1].lock;
+        pg_atomic_init_u32(&shared->launcher_proc, 0);
+        pg_atomic_init_u32(&shared->rescan, 0);
+        pg_atomic_init_u64(&shared->notes_lost, 0);
+        for (WorkerSlot &slot : shared->slots) {
+            pg_atomic_init_u32(&slot.database, InvalidOid);
+            pg_atomic_init_u32(&slot.worker_proc, 0);
+            pg_atomic_init_u32(&slot.reasons, 0);
+        }
+    }
+    info.keysize = sizeof(DenialKey);
+    info.entrysize = sizeof(DenialNote);
+    notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
+                          HASH_ELEM | HASH_BLOBS);
+    LWLockRelease(AddinShmemInitLock);
+}
+
+/* Set the latch of a process by its number + 1; a stale number wakes somebody for nothing. */
+void
+set_latch_of(uint32 proc_plus_one)
+{
+    if (proc_plus_one != 0)
+        SetLatch(&ProcGlobal->allProcs[proc_plus_one - 1].procLatch);
+}
+
+void
+at_transaction_end(XactEvent event, void *)
+{
+    if (event == XACT_EVENT_COMMIT) {
+        for (int i = 0; i < pending_wake_count; i++) {
+            WorkerSlot *slot = find_slot(pending_wakes[i].database);
+            if (slot)
+                wake_worker(slot, pending_wakes[i].reasons);
+        }
+        if (pending_rescan) {
+            pg_atomic_write_u32(&shared->rescan, 1);
+            wake_launcher();
+        }
+    }
+    /* a prepared transaction's wakes are left to the worker's safety poll */
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) {
+        pending_wake_count = 0;
+        pending_rescan = false;
+    }
+}
+
+} // namespace
+
+void
+request_shared_memory()
+{
+    previous_request_hook = shmem_request_hook;
+    shmem_request_hook = request_hook;
+    previous_startup_hook = shmem_startup_hook;
+    shmem_startup_hook = startup_hook;
+    RegisterXactCallback(at_transaction_end, nullptr);
+}
+
+void
+require_preload()
+{
+    if (likely(shared))
+        return;
+    const char *others = shared_preload_libraries_string;
+    bool alone = !others || others[0] == '\0';
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("skene_gate must be loaded via shared_preload_libraries"),
+                    errhint("Add this line to postgresql.conf and restart the server: "
+                            "shared_preload_libraries = '%s%sskene_gate'",
+                            alone ? "" : others, alone ? "" : ", ")));
+}
+
+WorkerSlot *
+find_slot(Oid database)
+{
+    for (WorkerSlot &slot : shared->slots) {
+        if (pg_atomic_read_u32(&slot.database) == database)
+            return &slot;
+    }
+    return nullptr;
+}
+
+WorkerSlot *
+claim_slot(Oid database)
+{
+    WorkerSlot *slot;
+
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot = find_slot(database);
+    if (!slot) {
+        slot = find_slot(InvalidOid);
+        if (slot) {
+            slot->state = WorkerState::absent;
+            slot->pid = 0;
+            slot->barred_by = 0;
+            slot->failures = 0;
+            slot->next_start = 0;
+            slot->started_at = slot->last_success_at = slot->last_error_at = 0;
+            slot->last_error[0] = '\0';
+            pg_atomic_write_u32(&slot->reasons, 0);
+            pg_atomic_write_u32(&slot->worker_proc, 0);
+            pg_atomic_write_u32(&slot->database, database);
+        }
+    }
+    LWLockRelease(shared->lock);
+    return slot;
+}
+
+void
+wake_worker(WorkerSlot *slot, uint32 reasons)
+{
+    uint32 before = pg_atomic_fetch_or_u32(&slot->reasons, reasons);
+    if ((before & reasons) != reasons)
+        set_latch_of(pg_atomic_read_u32(&slot->worker_proc));
+}
+
+void
+wake_launcher()
+{
+    set_latch_of(pg_atomic_read_u32(&shared->launcher_proc));
+}
+
+void
+wake_at_commit(Oid database, uint32 reasons)
+{
+    if (!shared)
+        return;
+    for (int i = 0; i < pending_wake_count; i++) {
+        if (pending_wakes[i].database == database) {
+            pending_wakes[i].reasons |= reasons;
+            return;
+        }
+    }
+    if (pending_wake_count < max_pending_wakes)
+        pending_wakes[pending_wake_count++] = {database, reasons};
+}
+
+void
+rescan_at_commit()
+{
+    pending_rescan = shared != nullptr;
+}
+
+} // namespace skene

@@ -1,0 +1,78 @@
+/*
+ * shared.hpp: the shared memory of skene_gate: a slot for each database's worker,
+ * and the notes of denials that wait for it.
+ *
+ * Invariant: nothing here is truth. A crash loses at most notes younger than the
+ * worker's latency, and the next denial notes again.
+ */
+#pragma once
+
+#include "server/prelude.hpp"
+
+namespace skene
+{
+
+/* Why a worker is woken: bits of WorkerSlot::reasons. */
+constexpr uint32 wake_notes = 1;    /* a window was denied for the first time */
+constexpr uint32 wake_denials = 2;  /* more denials of known windows; no hurry */
+constexpr uint32 wake_outbox = 4;   /* a row was enqueued */
+constexpr uint32 wake_address = 8;  /* a customer got an address */
+constexpr uint32 wake_restart = 16; /* settings of the database changed */
+constexpr uint32 wake_extension = 32; /* the extension was dropped or updated */
+
+enum class WorkerState : uint8 { absent, wanted, starting, running, failed };
+
+constexpr int max_databases = 128;
+
+/* One database; all but the atomics are guarded by Shared::lock. */
+struct WorkerSlot {
+    pg_atomic_uint32 database;    /* InvalidOid: the slot is free */
+    pg_atomic_uint32 worker_proc; /* index into allProcs + 1; 0 = no worker */
+    pg_atomic_uint32 reasons;
+    WorkerState state;
+    pid_t pid;        /* of the worker; 0 = none */
+    pid_t barred_by;  /* backend that wants no worker here for now; 0 = none */
+    int failures;     /* in a row */
+    TimestampTz next_start;
+    TimestampTz started_at;
+    TimestampTz last_success_at;
+    TimestampTz last_error_at;
+    char last_error[256];
+};
+
+struct Shared {
+    LWLock *lock;                   /* slots and the launcher's fields */
+    LWLock *notes_lock;             /* the hash of notes */
+    pg_atomic_uint32 launcher_proc; /* index into allProcs + 1; 0 = no launcher */
+    pg_atomic_uint32 rescan;        /* databases may have come or gone */
+    pg_atomic_uint64 notes_lost;    /* denials that found no room */
+    WorkerSlot slots[max_databases];
+};
+
+/* Null when the library was not preloaded. */
+extern Shared *shared;
+extern HTAB *notes;
+
+/* Register for shared memory; from _PG_init under shared_preload_libraries. */
+void request_shared_memory();
+
+/* Raise 55000 with the line to add unless the library was preloaded. */
+void require_preload();
+
+/* The slot of a database, or null; lock-free, safe in a commit callback. */
+WorkerSlot *find_slot(Oid database);
+
+/* The slot of a database, taking a free one; null when all are taken. */
+WorkerSlot *claim_slot(Oid database);
+
+/* Set reasons and wake the worker; lock-free, safe in a commit callback. */
+void wake_worker(WorkerSlot *slot, uint32 reasons);
+void wake_launcher();
+
+/* Arrange for wake_worker at commit of the current transaction. */
+void wake_at_commit(Oid database, uint32 reasons);
+
+/* Arrange for the launcher to look at all databases after commit. */
+void rescan_at_commit();
+
+} // namespace skene

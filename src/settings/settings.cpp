@@ -1,0 +1,112 @@
+/*
+ * settings.cpp: definitions of skene_gate.*. All are for superusers; those that
+ * are not fixed at start can be set for one database (ALTER DATABASE ... SET).
+ */
+#include "settings/settings.hpp"
+
+namespace skene
+{
+
+int delivery = delivery_capture;
+char *resend_api_key_file = nullptr;
+char *resend_base_url = nullptr;
+double resend_rate = 2.0;
+char *stripe_webhook_secret_file = nullptr;
+int max_windows = 4096;
+int past_due_grace = 7 * 86400;
+int attribution_window = 30 * 86400;
+int idempotency_retention = 7 * 86400;
+
+namespace
+{
+
+const config_enum_entry delivery_modes[] = {{"off", delivery_off, false},
+                                            {"capture", delivery_capture, false},
+                                            {"on", delivery_on, false},
+                                            {nullptr, 0, false}};
+
+/* Is it https, or http on this machine? A key must never travel in the clear. */
+bool
+is_safe_base_url(const char *url)
+{
+    static const char *const prefixes[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
+
+    if (strncmp(url, "https://", 8) == 0)
+        return url[8] != '\0';
+    for (const char *prefix : prefixes) {
+        size_t length = strlen(prefix);
+        if (strncmp(url, prefix, length) == 0)
+            return url[length] == '\0' || url[length] == ':' || url[length] == '/';
+    }
+    return false;
+}
+
+bool
+check_base_url(char **value, void **, GucSource)
+{
+    if (is_safe_base_url(*value))
+        return true;
+    GUC_check_errdetail("A base URL begins with https://, or with http:// on 127.0.0.1, [::1] "
+                        "or localhost.");
+    return false;
+}
+
+bool
+check_file_path(char **value, void **, GucSource)
+{
+    if (**value == '\0' || is_absolute_path(*value))
+        return true;
+    GUC_check_errdetail("The path of a secret file must be absolute.");
+    return false;
+}
+
+} // namespace
+
+void
+define_settings()
+{
+    constexpr int secret = GUC_SUPERUSER_ONLY;
+
+    DefineCustomEnumVariable("skene_gate.delivery",
+                             "Whether messages in skene.outbox leave the database.",
+                             "capture keeps them for skene.mailbox, on sends them, off leaves them "
+                             "pending.",
+                             &delivery, delivery_capture, delivery_modes, PGC_SUSET, 0, nullptr,
+                             nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.resend_api_key_file",
+                               "File that holds the API key of Resend.",
+                               "Mode 0600, or 0640 if owned by root; outside the data directory.",
+                               &resend_api_key_file, "", PGC_SUSET, secret, check_file_path,
+                               nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.resend_base_url", "Where Resend's API is reached.",
+                               nullptr, &resend_base_url, "https://api.resend.com", PGC_SUSET,
+                               secret, check_base_url, nullptr, nullptr);
+    DefineCustomRealVariable("skene_gate.resend_rate", "Requests a second to Resend, at most.",
+                             nullptr, &resend_rate, 2.0, 0.01, 1000.0, PGC_SUSET, 0, nullptr,
+                             nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.stripe_webhook_secret_file",
+                               "File that holds the signing secrets of Stripe's webhook, one a "
+                               "line.",
+                               "Mode 0600, or 0640 if owned by root; outside the data directory.",
+                               &stripe_webhook_secret_file, "", PGC_SUSET, secret,
+                               check_file_path, nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.max_windows",
+                            "Windows whose denials are held in shared memory at once.", nullptr,
+                            &max_windows, 4096, 64, 1 << 20, PGC_POSTMASTER, 0, nullptr, nullptr,
+                            nullptr);
+    DefineCustomIntVariable("skene_gate.past_due_grace",
+                            "How long a plan lasts after its payment failed.", nullptr,
+                            &past_due_grace, 7 * 86400, 0, 90 * 86400, PGC_SUSET, GUC_UNIT_S,
+                            nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.attribution_window",
+                            "How old a prompt may be to be credited with a conversion.", nullptr,
+                            &attribution_window, 30 * 86400, 0, 365 * 86400, PGC_SUSET, GUC_UNIT_S,
+                            nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.idempotency_retention",
+                            "How long idempotency keys are kept.", nullptr, &idempotency_retention,
+                            7 * 86400, 3600, 365 * 86400, PGC_SUSET, GUC_UNIT_S, nullptr, nullptr,
+                            nullptr);
+    MarkGUCPrefixReserved("skene_gate");
+}
+
+} // namespace skene

@@ -1,0 +1,181 @@
+/*
+ * barrier.cpp: keeping workers out of the way of commands on databases, and
+ * telling them what other commands change for them.
+ *
+ * Invariant: a bar ends with the command that set it. One whose backend died is
+ * ignored by the launcher.
+ */
+#include "worker/barrier.hpp"
+
+#include "server/shared.hpp"
+
+#include <signal.h>
+
+namespace skene
+{
+
+namespace
+{
+
+ProcessUtility_hook_type previous_utility_hook = nullptr;
+object_access_hook_type previous_access_hook = nullptr;
+
+constexpr long barrier_wait_ms = 2000;
+constexpr long barrier_step_ms = 10;
+
+/* May the user stop this database's worker? As much as may run the command. */
+bool
+may_bar(Oid database, bool template_of_new)
+{
+    if (superuser() || owns_database(database, GetUserId()))
+        return true;
+    return template_of_new && have_createdb_privilege();
+}
+
+/* Is this database named, and may the user have its worker stopped? */
+Oid
+barrable_database(const char *name, bool template_of_new)
+{
+    Oid database = name ? get_database_oid(name, true) : InvalidOid;
+    if (!OidIsValid(database) || database == MyDatabaseId || !may_bar(database, template_of_new))
+        return InvalidOid;
+    return database;
+}
+
+/* The database that a utility command needs for itself, or InvalidOid. */
+Oid
+database_of_command(Node *statement)
+{
+    ListCell *cell;
+
+    switch (nodeTag(statement)) {
+    case T_DropdbStmt:
+        return barrable_database(castNode(DropdbStmt, statement)->dbname, false);
+    case T_RenameStmt: {
+        auto *rename = castNode(RenameStmt, statement);
+        if (rename->renameType != OBJECT_DATABASE)
+            return InvalidOid;
+        return barrable_database(rename->subname, false);
+    }
+    case T_AlterDatabaseStmt: {
+        auto *alter = castNode(AlterDatabaseStmt, statement);
+        foreach (cell, alter->options) {
+            if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
+                return barrable_database(alter->dbname, false);
+        }
+        return InvalidOid;
+    }
+    case T_CreatedbStmt: {
+        const char *source = "template1";
+        foreach (cell, castNode(CreatedbStmt, statement)->options) {
+            DefElem *option = lfirst_node(DefElem, cell);
+            if (strcmp(option->defname, "template") == 0 && option->arg)
+                source = defGetString(option);
+        }
+        return barrable_database(source, true);
+    }
+    default:
+        return InvalidOid;
+    }
+}
+
+/* Stop a slot's worker and wait for its exit, at most barrier_wait_ms. */
+void
+raise_barrier(WorkerSlot *slot)
+{
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot->barred_by = MyProcPid;
+    pid_t pid = slot->pid;
+    LWLockRelease(shared->lock);
+
+    for (long waited = 0; pid != 0 && waited < barrier_wait_ms; waited += barrier_step_ms) {
+        if (waited == 0)
+            kill(pid, SIGTERM);
+        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, barrier_step_ms,
+                         worker_wait_event());
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        LWLockAcquire(shared->lock, LW_SHARED);
+        pid = slot->pid;
+        LWLockRelease(shared->lock);
+    }
+}
+
+void
+lower_barrier(WorkerSlot *slot)
+{
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (slot->barred_by == MyProcPid)
+        slot->barred_by = 0;
+    LWLockRelease(shared->lock);
+    pg_atomic_write_u32(&shared->rescan, 1);
+    wake_launcher();
+}
+
+/* Arrange for what a finished command changes for workers. */
+void
+note_command(Node *statement)
+{
+    if (IsA(statement, CreatedbStmt)) {
+        rescan_at_commit();
+    } else if (IsA(statement, AlterDatabaseSetStmt)) {
+        Oid database = get_database_oid(castNode(AlterDatabaseSetStmt, statement)->dbname, true);
+        if (OidIsValid(database))
+            wake_at_commit(database, wake_restart);
+    }
+}
+
+void
+utility_hook(PlannedStmt *planned, const char *query, bool read_only_tree,
+             ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+             DestReceiver *destination, QueryCompletion *completion)
+{
+    Node *statement = planned->utilityStmt;
+    Oid database = IsTransactionState() ? database_of_command(statement) : InvalidOid;
+    WorkerSlot *slot = OidIsValid(database) ? find_slot(database) : nullptr;
+    ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook
+                                                          : standard_ProcessUtility;
+
+    if (!slot) {
+        next(planned, query, read_only_tree, context, params, environment, destination, completion);
+    } else {
+        PG_TRY();
+        {
+            raise_barrier(slot);
+            next(planned, query, read_only_tree, context, params, environment, destination,
+                 completion);
+        }
+        PG_CATCH();
+        {
+            lower_barrier(slot);
+            PG_RE_THROW();
+        }
+        PG_END_TRY();
+        lower_barrier(slot);
+    }
+    if (IsTransactionState())
+        note_command(statement);
+}
+
+/* DROP EXTENSION, however it came about: let the worker see for itself. */
+void
+access_hook(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *argument)
+{
+    if (previous_access_hook)
+        previous_access_hook(access, class_id, object_id, sub_id, argument);
+    if (access == OAT_DROP && class_id == ExtensionRelationId && shared)
+        wake_at_commit(MyDatabaseId, wake_extension);
+}
+
+} // namespace
+
+void
+install_barrier_hooks()
+{
+    previous_utility_hook = ProcessUtility_hook;
+    ProcessUtility_hook = utility_hook;
+    previous_access_hook = object_access_hook;
+    object_access_hook = access_hook;
+}
+
+} // namespace skene

@@ -1,0 +1,242 @@
+/*
+ * launcher.cpp: starting and restarting workers.
+ *
+ *            scan finds database, or CREATE EXTENSION commits
+ *   absent ------------------------------------------------> wanted
+ *     ^                                                        | register
+ *     | no extension here                                      v
+ *     +------------------------------------------------- starting
+ *     |                                                        | connected, extension found
+ *     | extension dropped                                      v
+ *     +--------------------------------------------------- running
+ *                        wanted/failed <-- exit (backoff) ----+
+ *
+ * The launcher connects to no database and runs only after recovery, so a standby
+ * has no workers until it is promoted. A worker tells of its exit by clearing its
+ * pid in the slot and setting the launcher's latch.
+ */
+#include "worker/launcher.hpp"
+
+#include "gate/denials.hpp"
+#include "server/shared.hpp"
+
+
+namespace skene
+{
+
+namespace
+{
+
+constexpr int64 scan_interval_ms = 5 * 60 * 1000;
+constexpr int64 retry_registration_ms = 30 * 1000;
+constexpr int max_starting = 2;
+
+BackgroundWorkerHandle *handles[max_databases];
+bool registration_failed = false;
+
+void
+release_launcher(int, Datum)
+{
+    pg_atomic_write_u32(&shared->launcher_proc, 0);
+}
+
+/* Give a slot to every database that may have the extension; free those of dropped ones. */
+void
+scan_databases()
+{
+    bool exists[max_databases] = {};
+
+    StartTransactionCommand();
+    (void) GetTransactionSnapshot();
+    Relation relation = table_open(DatabaseRelationId, AccessShareLock);
+    TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
+    while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+        auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+        WorkerSlot *slot = find_slot(database->oid);
+        if (!slot && database->datallowconn && !database->datistemplate) {
+            slot = claim_slot(database->oid);
+            if (slot)
+                pg_atomic_fetch_or_u32(&slot->reasons, wake_extension);
+        }
+        if (slot)
+            exists[slot - shared->slots] = true;
+    }
+    table_endscan(scan);
+    table_close(relation, AccessShareLock);
+    CommitTransactionCommand();
+
+    for (int i = 0; i < max_databases; i++) {
+        WorkerSlot *slot = &shared->slots[i];
+        Oid database = pg_atomic_read_u32(&slot->database);
+        if (exists[i] || !OidIsValid(database))
+            continue;
+        LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+        if (slot->pid == 0)
+            pg_atomic_write_u32(&slot->database, InvalidOid);
+        LWLockRelease(shared->lock);
+        forget_denials(database);
+    }
+}
+
+/* Ask the postmaster for a slot's worker. */
+bool
+register_worker(int index, Oid database)
+{
+    BackgroundWorker worker = {};
+
+    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    worker.bgw_restart_time = BGW_NEVER_RESTART;
+    worker.bgw_notify_pid = MyProcPid;
+    worker.bgw_main_arg = Int32GetDatum(index);
+    strlcpy(worker.bgw_library_name, "skene_gate", sizeof(worker.bgw_library_name));
+    strlcpy(worker.bgw_function_name, "skene_worker_main", sizeof(worker.bgw_function_name));
+    strlcpy(worker.bgw_type, "skene_gate worker", sizeof(worker.bgw_type));
+    snprintf(worker.bgw_name, sizeof(worker.bgw_name), "skene_gate worker for database %u",
+             database);
+    if (RegisterDynamicBackgroundWorker(&worker, &handles[index])) {
+        registration_failed = false;
+        return true;
+    }
+    if (!registration_failed)
+        ereport(LOG, (errmsg("skene_gate could not start a worker"),
+                      errhint("Increase max_worker_processes.")));
+    registration_failed = true;
+    return false;
+}
+
+/* How long a slot whose worker failed several times in a row has to wait. */
+int64
+backoff_ms(int failures)
+{
+    return failures >= 8 ? 300 * 1000 : 1000 * (static_cast<int64>(1) << failures);
+}
+
+/* Did a worker end before it could take its slot? */
+bool
+died_early(int index)
+{
+    pid_t pid;
+    if (!handles[index])
+        return true;
+    return GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
+}
+
+/*
+ * Bring one slot forward. Returns how many milliseconds until it needs another
+ * look; 0 when it was started just now.
+ */
+int64
+advance_slot(int index, TimestampTz now, int starting)
+{
+    WorkerSlot *slot = &shared->slots[index];
+    int64 wait = scan_interval_ms;
+    bool start = false;
+
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    Oid database = pg_atomic_read_u32(&slot->database);
+    if (slot->barred_by != 0 && !BackendPidGetProc(slot->barred_by))
+        slot->barred_by = 0;
+    if (OidIsValid(database) && slot->pid == 0 && slot->barred_by == 0) {
+        if (slot->state == WorkerState::absent &&
+            (pg_atomic_read_u32(&slot->reasons) & wake_extension))
+            slot->state = WorkerState::wanted;
+        if (slot->state == WorkerState::starting && died_early(index)) {
+            slot->state = WorkerState::failed;
+            slot->next_start = TimestampTzPlusMilliseconds(now, backoff_ms(++slot->failures));
+        }
+        if (slot->state == WorkerState::wanted || slot->state == WorkerState::failed) {
+            int64 due = (slot->next_start - now) / 1000 + 1;
+            start = slot->next_start <= now && starting < max_starting;
+            wait = start ? 0 : slot->next_start <= now ? 1000 : due;
+        } else if (slot->state == WorkerState::starting) {
+            wait = 1000;
+        }
+        if (start) {
+            /* the worker looks for the extension itself; what it must see is set after this */
+            pg_atomic_fetch_and_u32(&slot->reasons, ~(wake_extension | wake_restart));
+            slot->state = WorkerState::starting;
+        }
+    }
+    LWLockRelease(shared->lock);
+
+    if (start && !register_worker(index, database)) {
+        LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+        slot->state = WorkerState::wanted;
+        slot->next_start = TimestampTzPlusMilliseconds(now, retry_registration_ms);
+        LWLockRelease(shared->lock);
+        wait = retry_registration_ms;
+    }
+    return wait;
+}
+
+int
+count_starting()
+{
+    int starting = 0;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    for (const WorkerSlot &slot : shared->slots)
+        starting += slot.state == WorkerState::starting;
+    LWLockRelease(shared->lock);
+    return starting;
+}
+
+} // namespace
+
+void
+register_launcher()
+{
+    BackgroundWorker launcher = {};
+
+    launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    launcher.bgw_restart_time = 5;
+    strlcpy(launcher.bgw_library_name, "skene_gate", sizeof(launcher.bgw_library_name));
+    strlcpy(launcher.bgw_function_name, "skene_launcher_main", sizeof(launcher.bgw_function_name));
+    strlcpy(launcher.bgw_name, "skene_gate launcher", sizeof(launcher.bgw_name));
+    strlcpy(launcher.bgw_type, "skene_gate launcher", sizeof(launcher.bgw_type));
+    RegisterBackgroundWorker(&launcher);
+}
+
+extern "C" SKENE_EXPORT void
+skene_launcher_main(Datum)
+{
+    TimestampTz next_scan = 0;
+
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    pqsignal(SIGTERM, die);
+    BackgroundWorkerUnblockSignals();
+    before_shmem_exit(release_launcher, (Datum) 0);
+    pg_atomic_write_u32(&shared->launcher_proc, my_proc_number() + 1);
+    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+
+    for (;;) {
+        int64 wait = scan_interval_ms;
+
+        CHECK_FOR_INTERRUPTS();
+        if (ConfigReloadPending) {
+            ConfigReloadPending = false;
+            ProcessConfigFile(PGC_SIGHUP);
+        }
+        TimestampTz now = GetCurrentTimestamp();
+        if (pg_atomic_exchange_u32(&shared->rescan, 0) || now >= next_scan) {
+            scan_databases();
+            next_scan = TimestampTzPlusMilliseconds(now, scan_interval_ms);
+        }
+        int starting = count_starting();
+        for (int i = 0; i < max_databases; i++) {
+            int64 slot_wait = advance_slot(i, now, starting);
+            if (slot_wait == 0) {
+                starting++;
+                slot_wait = 1000;
+            }
+            wait = Min(wait, slot_wait);
+        }
+        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
+                         worker_wait_event());
+        ResetLatch(MyLatch);
+    }
+}
+
+} // namespace skene

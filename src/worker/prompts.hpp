@@ -1,0 +1,15 @@
+/*
+ * prompts.hpp: notes of denials become rows of skene.prompts.
+ */
+#pragma once
+
+namespace skene
+{
+
+/* Write all notes of this database, in transactions of their own. */
+void write_prompts();
+
+/* After an error: put back the notes that were taken and not written. */
+void return_unwritten_prompts();
+
+} // namespace skene

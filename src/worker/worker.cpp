@@ -1,0 +1,314 @@
+/*
+ * worker.cpp: the worker of one database: denials become prompts, the outbox is
+ * emptied, old idempotency keys are removed.
+ *
+ * Invariants: no transaction is open while it waits, for its latch or for HTTP;
+ * with nothing to do it runs no query; an error is logged, waited out and tried
+ * again, and never ends another step's work.
+ */
+#include "server/owner.hpp"
+#include "server/shared.hpp"
+#include "gate/denials.hpp"
+#include "outbox/delivery.hpp"
+#include "settings/settings.hpp"
+#include "worker/extension.hpp"
+#include "worker/prompts.hpp"
+#include "worker/worker.hpp"
+
+namespace skene
+{
+
+namespace
+{
+
+constexpr int64 safety_poll_ms = 5 * 60 * 1000; /* finds rows that woke nobody */
+constexpr int64 denials_flush_ms = 1000;        /* more denials of known windows are in no hurry */
+constexpr int64 max_error_wait_ms = 60 * 1000;
+constexpr int delivery_slice_ms = 250; /* how long a hung request keeps us from the latch */
+
+WorkerSlot *slot = nullptr;
+
+/* Leave the slot as the launcher should find it. */
+void
+release_slot(int code, Datum)
+{
+    return_unwritten_prompts();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot->pid = 0;
+    pg_atomic_write_u32(&slot->worker_proc, 0);
+    if (slot->state == WorkerState::running || slot->state == WorkerState::starting) {
+        bool asked = code == 0 || slot->barred_by != 0;
+        bool healthy = slot->state == WorkerState::running &&
+                       TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000);
+        slot->state = asked ? WorkerState::wanted : WorkerState::failed;
+        slot->failures = asked || healthy ? 0 : slot->failures + 1;
+        slot->next_start =
+            asked ? 0
+                  : TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+                                                1000 * (1 << Min(slot->failures, 8)));
+    }
+    LWLockRelease(shared->lock);
+    wake_launcher();
+}
+
+/* Take the slot; exits quietly when it is not for us. */
+void
+take_slot(int index)
+{
+    slot = &shared->slots[index];
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    bool ours = pg_atomic_read_u32(&slot->database) != InvalidOid && slot->pid == 0;
+    if (ours && slot->barred_by != 0) {
+        slot->state = WorkerState::wanted;
+        ours = false;
+    }
+    if (ours) {
+        slot->pid = MyProcPid;
+        slot->started_at = GetCurrentTimestamp();
+        pg_atomic_write_u32(&slot->worker_proc, my_proc_number() + 1);
+    }
+    LWLockRelease(shared->lock);
+    if (!ours)
+        proc_exit(0);
+    before_shmem_exit(release_slot, (Datum) 0);
+}
+
+void
+set_state(WorkerState state)
+{
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot->state = state;
+    LWLockRelease(shared->lock);
+}
+
+/* End because the extension is not here (any more). */
+[[noreturn]] void
+leave_database()
+{
+    set_state(WorkerState::absent);
+    forget_denials(MyDatabaseId);
+    proc_exit(0);
+}
+
+struct Schedule {
+    uint32 reasons;          /* work that is asked for */
+    TimestampTz next_poll;   /* safety poll */
+    TimestampTz next_flush;  /* earliest time for denials of known windows */
+    TimestampTz next_outbox; /* when a row of the outbox is due */
+};
+
+/* Remove idempotency keys past their retention, a batch at a time. */
+void
+purge_idempotency_keys()
+{
+    static SPIPlanPtr plan = nullptr;
+
+    run_prepared(&plan, R"sql(
+DELETE FROM skene.idempotency_keys k
+ WHERE k.ctid = ANY (ARRAY(
+       SELECT o.ctid FROM skene.idempotency_keys o
+        WHERE o.created_at < clock_timestamp()
+                             - current_setting('skene_gate.idempotency_retention')::interval
+        LIMIT 1000)))sql",
+                 0, nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_DELETE);
+}
+
+void
+readdress_prompts()
+{
+    static SPIPlanPtr plan = nullptr;
+
+    run_prepared(&plan, "SELECT skene.readdress_prompts()", 0, nullptr, nullptr, nullptr,
+                 InvalidSnapshot, false, SPI_OK_SELECT);
+}
+
+/* Do what is asked for; runs again with the same reasons if it fails. */
+void
+work(Schedule *schedule)
+{
+    WorkScope scope;
+    TimestampTz now = GetCurrentTimestamp();
+    bool poll = now >= schedule->next_poll;
+    uint32 reasons = schedule->reasons;
+
+    if (poll || (reasons & wake_notes) || ((reasons & wake_denials) && now >= schedule->next_flush)) {
+        write_prompts();
+        schedule->reasons &= ~(wake_notes | wake_denials);
+        schedule->next_flush = TimestampTzPlusMilliseconds(now, denials_flush_ms);
+        reasons |= wake_outbox;
+    }
+    if (poll || (reasons & wake_address)) {
+        begin_work(&scope);
+        readdress_prompts();
+        if (poll)
+            purge_idempotency_keys();
+        end_work(&scope);
+        schedule->reasons &= ~wake_address;
+        reasons |= wake_outbox;
+    }
+    if (poll || (reasons & wake_outbox) || now >= schedule->next_outbox) {
+        /* cleared first: what is enqueued meanwhile asks again */
+        schedule->reasons &= ~wake_outbox;
+        schedule->next_outbox = empty_outbox();
+    }
+    if (poll)
+        schedule->next_poll = TimestampTzPlusMilliseconds(now, safety_poll_ms);
+}
+
+/* Milliseconds until there is something to do without being woken. */
+int64
+idle_time(const Schedule &schedule)
+{
+    TimestampTz now = GetCurrentTimestamp();
+    TimestampTz until = Min(schedule.next_poll, schedule.next_outbox);
+
+    if (schedule.reasons & wake_denials)
+        until = Min(until, schedule.next_flush);
+    return until <= now ? 0 : (until - now) / 1000 + 1;
+}
+
+/* Log the current error, clean up after it and wait; longer each time in a row. */
+void
+recover_from_error(MemoryContext context, int *errors)
+{
+    MemoryContextSwitchTo(context);
+    ErrorData *error = CopyErrorData();
+    HOLD_INTERRUPTS();
+    EmitErrorReport();
+    FlushErrorState();
+    AbortOutOfAnyTransaction();
+    return_unwritten_prompts();
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    RESUME_INTERRUPTS();
+    report_error(error->message);
+    FreeErrorData(error);
+
+    int64 wait = Min(max_error_wait_ms, 1000 * (static_cast<int64>(1) << Min(*errors, 6)));
+    (*errors)++;
+    TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait);
+    while (GetCurrentTimestamp() < until) {
+        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                         (until - GetCurrentTimestamp()) / 1000 + 1, worker_wait_event());
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+/* Wait for the latch, for traffic of requests under way, or for the next thing due. */
+void
+wait_for_work(const Schedule &schedule)
+{
+    int64 idle = idle_time(schedule);
+
+    if (deliveries_under_way() > 0) {
+        move_deliveries(static_cast<int>(Min(idle, delivery_slice_ms)));
+    } else if (idle > 0) {
+        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, idle,
+                         worker_wait_event());
+    }
+    ResetLatch(MyLatch);
+}
+
+} // namespace
+
+void
+begin_work(WorkScope *scope)
+{
+    Extension extension;
+
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+    if (!lock_extension(&extension)) {
+        AbortCurrentTransaction();
+        leave_database();
+    }
+    if (!extension.version_matches)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("skene_gate's SQL objects and library have different versions"),
+                        errhint("Run ALTER EXTENSION skene_gate UPDATE, or restart the server with "
+                                "the matching library.")));
+    pgstat_report_activity(STATE_RUNNING, "skene_gate");
+    enter_owner(&scope->owner, extension.owner);
+}
+
+void
+end_work(WorkScope *scope)
+{
+    leave_owner(&scope->owner);
+    CommitTransactionCommand();
+    pgstat_report_stat(false);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+void
+report_success()
+{
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot->last_success_at = GetCurrentTimestamp();
+    LWLockRelease(shared->lock);
+}
+
+void
+report_error(const char *message)
+{
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    slot->last_error_at = GetCurrentTimestamp();
+    strlcpy(slot->last_error, message, sizeof(slot->last_error));
+    LWLockRelease(shared->lock);
+}
+
+extern "C" SKENE_EXPORT void
+skene_worker_main(Datum index)
+{
+    /* statics: their values survive the jump of an error */
+    static Schedule schedule = {~(wake_restart | wake_extension), 0, 0, 0};
+    static int errors = 0;
+    WorkScope scope;
+
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    pqsignal(SIGTERM, die);
+    BackgroundWorkerUnblockSignals();
+    take_slot(DatumGetInt32(index));
+    BackgroundWorkerInitializeConnectionByOid(pg_atomic_read_u32(&slot->database), InvalidOid, 0);
+    /* what is leased must be on disk, here and on a synchronous standby, before it is sent */
+    SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
+    MemoryContext loop_context = AllocSetContextCreate(TopMemoryContext, "skene_gate worker",
+                                                       ALLOCSET_DEFAULT_SIZES);
+
+    MemoryContextSwitchTo(loop_context);
+    begin_work(&scope);
+    end_work(&scope);
+    set_state(WorkerState::running);
+
+    for (;;) {
+        MemoryContextSwitchTo(loop_context);
+        MemoryContextReset(loop_context);
+        CHECK_FOR_INTERRUPTS();
+        if (ConfigReloadPending) {
+            ConfigReloadPending = false;
+            ProcessConfigFile(PGC_SIGHUP);
+            schedule.reasons |= wake_outbox;
+        }
+        uint32 reasons = pg_atomic_exchange_u32(&slot->reasons, 0);
+        if (reasons & wake_restart)
+            proc_exit(0);
+        schedule.reasons |= reasons & ~wake_extension;
+        PG_TRY();
+        {
+            if (reasons & wake_extension) {
+                begin_work(&scope);
+                end_work(&scope);
+            }
+            work(&schedule);
+            wait_for_work(schedule);
+            errors = 0;
+        }
+        PG_CATCH();
+        {
+            recover_from_error(loop_context, &errors);
+        }
+        PG_END_TRY();
+    }
+}
+
+} // namespace skene
