@@ -49,7 +49,7 @@ read_plan_limit(const Node &node, const Document &document, Warnings *warnings, 
             names.push_back(name);
         if (!document.plans_implied)
             refuse(node.key_where, "limit names the unknown plan " + in_quotes(node.key),
-                   suggestion(node.key, names, "The plans of this document"));
+                   suggestion(node.key, names, "The plans of this document are:"));
         warnings->add(node.key_where,
                       "plan " + in_quotes(node.key) + " is not declared in this document",
                       "Without \"plans\" a document has the plans free and paid; declare others "
@@ -69,8 +69,7 @@ period_of(const Node &node)
                "Use \"month\", or \"30d\" for 30 days from the customer's first use.");
     if (!parse_period(node.text, &period))
         refuse(node.where, "unknown period " + in_quotes(node.text),
-               suggestion(node.text, period_words,
-                          "Periods are whole days, \"1d\" to \"3660d\"; the calendar periods"));
+               suggestion(node.text, period_words, "Write whole days, 1d to 3660d, or one of:"));
     return node.text;
 }
 

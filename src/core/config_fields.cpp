@@ -102,17 +102,16 @@ read_exactly(std::string_view text, int64_t *value)
 } // namespace
 
 std::string
-suggestion(std::string_view word, std::span<const std::string_view> names, std::string_view what)
+suggestion(std::string_view word, std::span<const std::string_view> names,
+           std::string_view introduction)
 {
     std::string_view meant = closest_name(word, names);
     if (!meant.empty())
         return "Did you mean " + in_quotes(meant) + "?";
-    std::string list;
+    std::string hint(introduction);
     for (std::string_view name : names.first(std::min(names.size(), max_listed)))
-        list += (list.empty() ? "" : ", ") + std::string(name);
-    if (names.size() > max_listed)
-        list += " and more";
-    return std::string(what) + (names.size() == 1 ? " is: " : " are: ") + list + ".";
+        hint += (hint.size() > introduction.size() ? ", " : " ") + std::string(name);
+    return hint + (names.size() > max_listed ? " and others." : ".");
 }
 
 void
@@ -130,7 +129,7 @@ check_keys(const Node &node, std::string_view what, std::span<const std::string_
         if (std::find(keys.begin(), keys.end(), member.key) == keys.end())
             refuse(member.key_where,
                    "unknown key " + in_quotes(member.key) + " in " + std::string(what),
-                   suggestion(member.key, keys, "The keys known here"));
+                   suggestion(member.key, keys, "The keys known here are:"));
     }
 }
 

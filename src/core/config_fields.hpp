@@ -49,8 +49,8 @@ int64_t whole_number_of(const Node &node, std::string_view what, int64_t min, in
 bool valid_name(std::string_view name);
 void check_name(Position where, std::string_view what, std::string_view name);
 
-/* "Did you mean …?", or else "<what> are: …." */
+/* "Did you mean …?", or else the introduction and the first of the names. */
 std::string suggestion(std::string_view word, std::span<const std::string_view> names,
-                       std::string_view what);
+                       std::string_view introduction);
 
 } // namespace skene

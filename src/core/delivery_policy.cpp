@@ -73,6 +73,8 @@ void
 describe(Delivery *delivery, int32_t status, const Answer &answer, std::string_view body)
 {
     std::string text = "HTTP " + std::to_string(status);
+    if (status < 400)
+        text += " is no answer of Resend's (is the base URL right?)";
     if (!answer.name.empty())
         text += " " + answer.name;
     if (!answer.message.empty())
@@ -90,6 +92,8 @@ describe(Delivery *delivery, int32_t status, const Answer &answer, std::string_v
             delivery->error[size++] = printable ? c : ' ';
         gap = !printable;
     }
+    if (size > 0 && delivery->error[size - 1] == ' ')
+        size--;
     delivery->error[size] = '\0';
 }
 

@@ -228,6 +228,7 @@ begin_work(WorkScope *scope)
                         errhint("Run ALTER EXTENSION skene_gate UPDATE, or restart the server with "
                                 "the matching library.")));
     pgstat_report_activity(STATE_RUNNING, "skene_gate");
+    PushActiveSnapshot(GetTransactionSnapshot());
     enter_owner(&scope->owner, extension.owner);
 }
 
@@ -235,6 +236,7 @@ void
 end_work(WorkScope *scope)
 {
     leave_owner(&scope->owner);
+    PopActiveSnapshot();
     CommitTransactionCommand();
     pgstat_report_stat(false);
     pgstat_report_activity(STATE_IDLE, nullptr);

@@ -30,7 +30,7 @@ run_sql()
 # Start from an empty database with the oracle in it.
 load_oracle()
 {
-    psql -X -q -d postgres -c "SET client_min_messages = warning" \
+    psql -X -q -v ON_ERROR_STOP=1 -d postgres -c "SET client_min_messages = warning" \
          -c "DROP DATABASE IF EXISTS $database" -c "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8'"
     run_sql -f oracle.sql -f differential.sql -f differential.rules.sql
     run_sql -c "CREATE TABLE oracle.admitted (user_id text, amount bigint)"

@@ -178,7 +178,8 @@ EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS error = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     answer := jsonb_build_object('sqlstate', SQLSTATE, 'error', error);
     IF SQLSTATE = 'PT402' THEN          /* its detail is the decision */
-        answer := answer || jsonb_build_object('decision', detail::jsonb, 'has_hint', hint <> '');
+        answer := answer || jsonb_build_object('decision', jsonb_strip_nulls(detail::jsonb),
+                                               'has_hint', hint <> '');
     END IF;
     RETURN answer;
 END $$;

@@ -129,6 +129,6 @@ TEST(ConfigHostile, TakesLinearTime)
         parse(c.text);
         std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
         // a fraction of a second; minutes if anything were quadratic
-        EXPECT_LT(taken.count(), 10.0) << c.name;
+        EXPECT_LT(taken.count(), 30.0) << c.name;
     }
 }

@@ -142,12 +142,21 @@ TEST(DeliveryPolicy, SaysInTheErrorThatAnEarlierRequestWasAccepted)
                  "HTTP 409 invalid_idempotent_request: other payload");
 }
 
+TEST(DeliveryPolicy, SuspectsTheBaseUrlWhenSomebodyElseAnswers)
+{
+    EXPECT_STREQ(judge_resend(answer(200, page), 1, 0).error,
+                 "HTTP 200 is no answer of Resend's (is the base URL right?): "
+                 "<html>Bad gateway</html>");
+    EXPECT_STREQ(judge_resend(answer(301, ""), 1, 0).error,
+                 "HTTP 301 is no answer of Resend's (is the base URL right?)");
+}
+
 TEST(DeliveryPolicy, MakesErrorsThatFitAnyDatabaseEncoding)
 {
     std::string body = refusal(422, "invalid_parameter", "line\\nbreak \\u0007 Zo\u00eb");
     EXPECT_STREQ(judge_resend(answer(422, body), 1, 0).error,
-                 "HTTP 422 invalid_parameter: line break Zo ");
-    EXPECT_STREQ(judge_resend(answer(502, "\xff\xfe<html>\r\n"), 1, 0).error, "HTTP 502: <html> ");
+                 "HTTP 422 invalid_parameter: line break Zo");
+    EXPECT_STREQ(judge_resend(answer(502, "\xff\xfe<html>\r\n"), 1, 0).error, "HTTP 502: <html>");
     std::string endless = refusal(422, "invalid_parameter", std::string(5000, 'x'));
     EXPECT_EQ(std::string_view(judge_resend(answer(422, endless), 1, 0).error).size(), 255u);
 }
