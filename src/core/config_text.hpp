@@ -18,14 +18,27 @@ class ConfigText
     /* Refuses text that is too long, holds NUL or is not UTF-8. Keeps both arguments. */
     ConfigText(std::string_view text, Warnings *warnings);
 
-    Position here() const { return position; }
-    bool at_end() const { return offset == text.size(); }
+    Position
+    here() const
+    {
+        return position;
+    }
+    bool
+    at_end() const
+    {
+        return offset == text.size();
+    }
     bool at_word() const;
-    bool at_string() const { return peek() == '"' || peek() == '\'' || peek() == '`'; }
+    bool
+    at_string() const
+    {
+        return peek() == '"' || peek() == '\'' || peek() == '`';
+    }
     bool at_number() const;
 
     /* The byte so many bytes ahead; '\0' beyond the end. */
-    char peek(size_t ahead = 0) const
+    char
+    peek(size_t ahead = 0) const
     {
         return offset + ahead < text.size() ? text[offset + ahead] : '\0';
     }

@@ -88,14 +88,37 @@ window_day(PeriodKind kind, int64_t day, int step)
     }
 }
 
-/* The instant, in microseconds, at which a zone's clocks reach midnight of a day. */
+/* The first Unix second in (before, after] with the offset of after; there is one change. */
+int64_t
+clock_change(int64_t before, int64_t after, UtcOffset offset, const void *zone)
+{
+    int32_t old_offset = offset(before, zone);
+    while (after - before > 1) {
+        int64_t middle = before + (after - before) / 2;
+        (offset(middle, zone) == old_offset ? before : after) = middle;
+    }
+    return after;
+}
+
+/*
+ * The instant, in microseconds, at which a zone's clocks first reach a day: its
+ * midnight, or the moment they skip that.
+ */
 int64_t
 local_midnight(int64_t day, UtcOffset offset, const void *zone)
 {
     int64_t local = day * day_seconds;
-    /* the offset in force shortly before, then the one in force at the guess */
-    int64_t guess = local - offset(local - day_seconds, zone);
-    return (local - offset(guess, zone)) * second;
+    int64_t before = local - day_seconds;
+    int64_t after = local + day_seconds;
+    int32_t old_offset = offset(before, zone);
+    int32_t new_offset = offset(after, zone);
+
+    if (old_offset == new_offset)
+        return (local - old_offset) * second;
+    int64_t change = clock_change(before, after, offset, zone);
+    if (local - old_offset < change)
+        return (local - old_offset) * second;
+    return (change + new_offset > local ? change : local - new_offset) * second;
 }
 
 Window

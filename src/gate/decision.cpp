@@ -154,7 +154,7 @@ raise_denial(const Decision &decision)
             (errcode(payment_required), errmsg("%s", decision.message),
              errdetail_internal("%s", decision_json(decision)),
              decision.upgrade_plan ? errhint("Plan \"%s\" allows more.", decision.upgrade_plan)
-                                   : 0));
+                                   : errhint("No plan allows more.")));
     pg_unreachable();
 }
 

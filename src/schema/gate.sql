@@ -149,19 +149,19 @@ AS 'MODULE_PATHNAME', 'skene_allows';
 CREATE FUNCTION @extschema@.skene_usage(user_id text)
 RETURNS TABLE (feature text, period text, used bigint, usage_limit bigint, remaining bigint,
                window_start timestamptz, resets_at timestamptz, plan text, entitled boolean)
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10
 AS 'MODULE_PATHNAME', 'skene_usage';
 
 CREATE FUNCTION @extschema@.skene_usage(user_uuid uuid)
 RETURNS TABLE (feature text, period text, used bigint, usage_limit bigint, remaining bigint,
                window_start timestamptz, resets_at timestamptz, plan text, entitled boolean)
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10
 AS 'MODULE_PATHNAME', 'skene_usage';
 
 CREATE FUNCTION @extschema@.skene_usage(user_bigint bigint)
 RETURNS TABLE (feature text, period text, used bigint, usage_limit bigint, remaining bigint,
                window_start timestamptz, resets_at timestamptz, plan text, entitled boolean)
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10
 AS 'MODULE_PATHNAME', 'skene_usage';
 
 -- Each overload carries the same comment.

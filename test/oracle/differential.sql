@@ -83,7 +83,7 @@ RETURNS text LANGUAGE sql AS $$
                              FROM jsonb_array_elements(canonical -> 'entitlements') AS e
                             WHERE e -> 'feature' = f -> 'feature')))
                        FROM jsonb_array_elements(canonical -> 'features') AS f),
-        'settings', (SELECT jsonb_object_agg(s ->> 'name', s -> 'value')
+        'settings', (SELECT coalesce(jsonb_object_agg(s ->> 'name', s -> 'value'), '{}')
                        FROM jsonb_array_elements(canonical -> 'settings') AS s))::text
 $$;
 
@@ -246,6 +246,8 @@ BEGIN
             same := abs(extract(epoch FROM (expected #>> '{}')::interval - (actual #>> '{}')::interval))
                     <= extract(epoch FROM slack);
         END IF;
+    ELSIF place = 'retry_after' AND jsonb_typeof(expected) = 'number' AND jsonb_typeof(actual) = 'number' THEN
+        same := abs(expected::numeric - actual::numeric) <= ceil(extract(epoch FROM slack));
     END IF;
     RETURN CASE WHEN NOT same THEN format('%s is %s, should be %s', place, actual, expected) END;
 END $$;

