@@ -23,13 +23,25 @@ object_access_hook_type previous_access_hook = nullptr;
 constexpr long barrier_wait_ms = 2000;
 constexpr long barrier_step_ms = 10;
 
+/* May anybody who may create databases copy this one? */
+bool
+is_template(Oid database)
+{
+    HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+    if (!HeapTupleIsValid(tuple))
+        return false;
+    bool result = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple))->datistemplate;
+    ReleaseSysCache(tuple);
+    return result;
+}
+
 /* May the user stop this database's worker? As much as may run the command. */
 bool
 may_bar(Oid database, bool template_of_new)
 {
     if (superuser() || owns_database(database, GetUserId()))
         return true;
-    return template_of_new && have_createdb_privilege();
+    return template_of_new && is_template(database) && have_createdb_privilege();
 }
 
 /* Is this database named, and may the user have its worker stopped? */

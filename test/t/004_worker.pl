@@ -78,7 +78,7 @@ for my $attempt (
 	[ 'creator',  'CREATE DATABASE mine TEMPLATE app' ])
 {
 	my ($role, $sql) = @$attempt;
-	my ($code, undef, $stderr) = $node->psql('postgres', "SET ROLE $role;\n$sql");
+	my (undef, undef, $stderr) = $node->psql('postgres', "SET ROLE $role;\n$sql");
 	like($stderr, qr/must be owner|permission denied/, "no right: $sql");
 	is(worker_pid($node, 'app'), $pid, 'so the worker stays');
 }
@@ -90,7 +90,7 @@ wait_until($node, 'postgres', "SELECT clock_timestamp() > state_change + interva
 	FROM ($looked) w");
 my $before = $node->safe_psql('postgres', $looked);
 my $session = $node->background_psql('app');
-my ($code, undef, $stderr) = $node->psql('postgres', 'DROP DATABASE app');
+my (undef, undef, $stderr) = $node->psql('postgres', 'DROP DATABASE app');
 like($stderr, qr/is being accessed by other users/, 'DROP DATABASE with a session connected fails');
 $session->quit;
 worker_runs($node, 'app', 'and the worker returns', $pid);
@@ -109,14 +109,14 @@ soon('postgres', 'DROP DATABASE copy', 'DROP DATABASE');
 workers_are($node, 'app other', 'ends its worker only');
 
 hang('app');
-soon('postgres', 'CREATE DATABASE copy TEMPLATE app', 'as template, while a request hangs');
 soon('postgres', 'DROP DATABASE plain', 'DROP of another database, while a request hangs');
+soon('postgres', 'CREATE DATABASE copy TEMPLATE app', 'as template, while a request hangs');
 hang('app');
 soon('postgres', 'ALTER DATABASE app RENAME TO renamed', 'RENAME, while a request hangs');
 soon('postgres', 'ALTER DATABASE renamed RENAME TO app', 'RENAME back');
 worker_runs($node, 'app', 'the worker returns');
 hang('app');
-soon('postgres', 'DROP DATABASE app WITH (FORCE)', 'DROP DATABASE, while a request hangs');
+soon('postgres', 'DROP DATABASE app', 'DROP DATABASE, while a request hangs');
 workers_are($node, 'copy other', 'its worker is gone');
 
 # DROP EXTENSION -------------------------------------------------------------------
