@@ -23,20 +23,21 @@ BEGIN
 END $$;
 
 -- A Stripe-Signature header, made age seconds ago.
-CREATE FUNCTION sign(payload text, age integer DEFAULT 0, secret text DEFAULT 'whsec_test_skene_gate_0123456789abcdef')
+CREATE FUNCTION signature(payload text, age integer DEFAULT 0, secret text DEFAULT 'whsec_test_skene_gate_0123456789abcdef')
 RETURNS text LANGUAGE sql AS $$
     SELECT format('t=%s,v1=%s', t, hmac_sha256(convert_to(t || '.' || payload, 'UTF8'), convert_to(secret, 'UTF8')))
       FROM (SELECT extract(epoch FROM clock_timestamp())::bigint - age AS t) AS clock
 $$;
 
--- Let Stripe send an event about an object, made at a second of 2026.
-CREATE FUNCTION deliver(event_id text, second integer, type text, object jsonb) RETURNS text LANGUAGE plpgsql AS $$
+-- Let Stripe send an event about an object, made at second after a fixed moment.
+CREATE FUNCTION deliver(event_id text, second integer, type text, object jsonb, livemode boolean DEFAULT false)
+RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     payload text := jsonb_build_object('id', event_id, 'object', 'event', 'api_version', '2026-10-28.endive',
-                                       'created', 1767225600 + second, 'type', type, 'livemode', false,
+                                       'created', 1700000000 + second, 'type', type, 'livemode', livemode,
                                        'data', jsonb_build_object('object', object));
 BEGIN
-    RETURN skene_stripe_webhook(payload, sign(payload));
+    RETURN skene_stripe_webhook(payload, signature(payload));
 END $$;
 
 -- A subscription as its events carry it.
@@ -58,7 +59,7 @@ CREATE FUNCTION checkout(id text, subscription text, customer text, user_id text
 $$;
 
 CREATE VIEW plans AS
-SELECT s.user_id, s.subscription_id, s.status, s.plan AS bought, skene.plan_of(s.user_id) AS in_force, s.amount, s.currency
+SELECT s.user_id, s.subscription_id, s.status, s.plan AS bought, (skene.plan_of(s.user_id)).plan AS in_force, s.amount, s.currency
   FROM skene.subscriptions s;
 CREATE VIEW converted AS
 SELECT user_id, kind, from_plan, to_plan, feature, amount, currency, subscription_id FROM skene.conversions ORDER BY conversion_id;
@@ -70,23 +71,23 @@ SELECT hmac_sha256(convert_to('1767225600.' || :'payload', 'UTF8'), 'whsec_test_
 SELECT skene_stripe_webhook(:'payload'::text, 't=1767225600,v1=a08a9c759393c9d97f00731fbdc83f450d15007e3a9a430ebb03a8ef0a6ae8c3');
 
 -- Signatures: five minutes either way, any of several, only v1, over every byte.
-SELECT skene_stripe_webhook(:'payload'::text, sign(:'payload', 400));
-SELECT skene_stripe_webhook(:'payload'::text, sign(:'payload', -400));
-SELECT skene_stripe_webhook(:'payload'::text, sign(:'payload', 0, 'whsec_another'));
-SELECT skene_stripe_webhook(:'payload'::text, replace(sign(:'payload'), 'v1=', 'v0='));
-SELECT skene_stripe_webhook(replace(:'payload', 'sub_1', 'sub_2'), sign(:'payload'));
+SELECT skene_stripe_webhook(:'payload'::text, signature(:'payload', 400));
+SELECT skene_stripe_webhook(:'payload'::text, signature(:'payload', -400));
+SELECT skene_stripe_webhook(:'payload'::text, signature(:'payload', 0, 'whsec_another'));
+SELECT skene_stripe_webhook(:'payload'::text, replace(signature(:'payload'), 'v1=', 'v0='));
+SELECT skene_stripe_webhook(replace(:'payload', 'sub_1', 'sub_2'), signature(:'payload'));
 SELECT skene_stripe_webhook(:'payload'::text, 'nonsense');
 SELECT count(*) FROM skene.webhook_events;
 BEGIN;
-SELECT skene_stripe_webhook(:'payload'::json, sign(:'payload', 250));
-SELECT skene_stripe_webhook(convert_to(:'payload', 'UTF8'), sign(:'payload') || ',v1=00,v0=00');
+SELECT skene_stripe_webhook(:'payload'::json, signature(:'payload', 250));
+SELECT skene_stripe_webhook(convert_to(:'payload', 'UTF8'), signature(:'payload') || ',v1=00,v0=00');
 ROLLBACK;
 -- signed well, yet no event
-SELECT skene_stripe_webhook('{}'::text, sign('{}'));
-SELECT skene_stripe_webhook('not json'::text, sign('not json'));
+SELECT skene_stripe_webhook('{}'::text, signature('{}'));
+SELECT skene_stripe_webhook('not json'::text, signature('not json'));
 SELECT skene_stripe_webhook('\xff'::bytea, 't=' || t || ',v1=' || hmac_sha256(convert_to(t || '.', 'UTF8') || '\xff', 'whsec_test_skene_gate_0123456789abcdef'))
   FROM (SELECT extract(epoch FROM clock_timestamp())::bigint AS t) AS clock;
-SELECT deliver('evt_0', 0, 'invoice.paid', '{"id": "in_1", "object": "invoice"}');
+SELECT deliver('evt_0', 0, 'invoice.paid', '{"id": "in_1", "object": "invoice"}', livemode => true);
 
 -- A subscription is created, changes and ends.
 SELECT skene_identify('ada', 'ada@example.com', stripe_customer_id => 'cus_ada');
@@ -118,7 +119,7 @@ SELECT user_id, email, stripe_customer_id FROM skene.customers ORDER BY user_id;
 
 -- Nobody known yet: kept until the customer appears. Metadata names the customer too.
 SELECT deliver('evt_20', 10, 'customer.subscription.created', subscription('sub_dan', 'cus_dan', 'price_pro'));
-SELECT skene_consume('dan', 'export', 2);
+SELECT skene_allows('dan', 'export', 2);
 SELECT skene_identify('dan', stripe_customer_id => 'cus_dan');
 SELECT skene_consume('dan', 'export', 2);
 SELECT deliver('evt_21', 10, 'customer.subscription.created', subscription('sub_eve', 'cus_eve', 'price_pro', user_id => 'eve'));
@@ -148,10 +149,17 @@ SELECT deliver('evt_52', 30, 'customer.subscription.updated', subscription('sub_
 SELECT past_due_since < clock_timestamp() - interval '5 days' AS since_the_first FROM skene.subscriptions WHERE subscription_id = 'sub_hal';
 SELECT deliver('evt_53', 40, 'customer.subscription.updated', subscription('sub_hal', 'cus_hal', 'price_pro'));
 SELECT status, past_due_since FROM skene.subscriptions WHERE subscription_id = 'sub_hal';
--- statuses that give nothing
-SELECT status, deliver('evt_6' || n, 100 + n::integer, 'customer.subscription.updated', subscription('sub_ian', 'cus_ian', 'price_pro', status, 'ian')),
-       (SELECT plan FROM skene_check('ian', 'export'))
-  FROM unnest('{incomplete,unpaid,paused,trialing,something_new}'::text[]) WITH ORDINALITY AS s (status, n);
+-- statuses that give the plan, and those that do not
+DO $$
+DECLARE
+    stripe_status text;
+BEGIN
+    FOREACH stripe_status IN ARRAY '{incomplete,active,unpaid,trialing,paused,something_new}'::text[] LOOP
+        PERFORM deliver('evt_60_' || stripe_status, 10, 'customer.subscription.updated',
+                        subscription('sub_ian', 'cus_ian', 'price_pro', stripe_status, 'ian'));
+        RAISE NOTICE '%: %', stripe_status, (SELECT plan FROM skene.plan_of('ian'));
+    END LOOP;
+END $$;
 
 -- An upgrade is credited to the prompt that came before it.
 SELECT skene.write_prompt('joy', 'export', 'lifetime', '-infinity', 'infinity', 'limit_reached', 'free', 3, now() - interval '2 hours', now() - interval '1 hour');
@@ -160,12 +168,25 @@ SELECT skene.write_prompt('kim', 'export', 'lifetime', '-infinity', 'infinity', 
 SELECT deliver('evt_71', 10, 'customer.subscription.created', subscription('sub_kim', 'cus_kim', 'price_pro', user_id => 'kim'));
 SELECT c.user_id, c.kind, c.feature, c.prompt_id = p.prompt_id AS credited, date_trunc('hour', c.time_to_convert) AS hours
   FROM skene.conversions c JOIN skene.prompts p USING (user_id) WHERE user_id IN ('joy', 'kim') ORDER BY 1;
-SELECT customers >= 2 AS customers, conversions, median_time_to_convert IS NOT NULL AS median, amounts FROM skene.funnel;
-SELECT * FROM converted WHERE user_id <> 'ada';
+SELECT conversions, median_time_to_convert IS NOT NULL AS median, amounts FROM skene.funnel;
+SELECT * FROM converted WHERE user_id NOT IN ('ada', 'joy', 'kim');
+
+-- Without plans in the document any price means "paid", so that a checkout alone is enough,
+-- once it is paid.
+SELECT count(*) > 0 AS configured FROM skene_apply('{"features": {"export": {"limit": {"free": 1, "paid": null}, "period": "lifetime"}}}', prune => true);
+SELECT deliver('evt_80', 10, 'checkout.session.completed', checkout('cs_lea', 'sub_lea', 'cus_lea', 'lea') || '{"payment_status": "unpaid"}');
+SELECT * FROM plans WHERE user_id = 'lea';
+SELECT deliver('evt_81', 20, 'checkout.session.async_payment_succeeded', checkout('cs_lea', 'sub_lea', 'cus_lea', 'lea'));
+SELECT * FROM plans WHERE user_id = 'lea';
+SELECT deliver('evt_82', 15, 'customer.subscription.created', subscription('sub_lea', 'cus_lea', 'price_anything'));
+SELECT * FROM plans WHERE user_id = 'lea';
+SELECT * FROM converted WHERE user_id = 'lea';
+-- a checkout that sells no subscription changes nothing
+SELECT deliver('evt_83', 30, 'checkout.session.completed', checkout('cs_max', NULL, 'cus_max', 'max') || '{"mode": "payment"}');
 
 -- Every event once, with what came of it.
 SELECT event_id, event_type, object_id, livemode, result FROM skene.webhook_events
  ORDER BY length(event_id), event_id;
 
 DROP VIEW plans, converted;
-DROP FUNCTION deliver, sign, hmac_sha256, subscription, checkout;
+DROP FUNCTION deliver, signature, hmac_sha256, subscription, checkout;

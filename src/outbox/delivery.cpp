@@ -214,7 +214,6 @@ send()
         change_problem(reason);
         return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), secret_retry_ms);
     }
-    change_problem("");
     wanted = take_tokens(wanted);
     if (wanted == 0) {
         wipe(&key);
@@ -268,10 +267,12 @@ settle(Flight *flight)
                  7, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
     end_work(&scope);
 
-    if (delivery.verdict == Verdict::sent)
+    if (delivery.verdict == Verdict::sent) {
         report_success();
-    else
+        change_problem("");
+    } else {
         report_error(delivery.error);
+    }
     if (delivery.verdict == Verdict::dead)
         ereport(WARNING, (errmsg("skene_gate gave up on message " INT64_FORMAT ": %s",
                                  flight->outbox_id, delivery.error)));

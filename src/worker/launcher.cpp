@@ -94,6 +94,10 @@ register_worker(int index, Oid database)
     strlcpy(worker.bgw_type, "skene_gate worker", sizeof(worker.bgw_type));
     snprintf(worker.bgw_name, sizeof(worker.bgw_name), "skene_gate worker for database %u",
              database);
+    if (handles[index])
+        pfree(handles[index]);
+    handles[index] = nullptr;
+    MemoryContextSwitchTo(TopMemoryContext); /* the handle outlives this round */
     if (RegisterDynamicBackgroundWorker(&worker, &handles[index])) {
         registration_failed = false;
         return true;

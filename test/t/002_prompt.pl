@@ -14,7 +14,7 @@ install($node);
 $node->safe_psql('postgres', q{
 	SELECT count(*) FROM skene_apply($$ {
 	    "features": {
-	        "quiet":  { "limit": { "free": 0, "pro": null }, "period": "30d" },
+	        "quiet":  { "limit": { "free": 0, "pro": null }, "period": "30d", "prompt": null },
 	        "report": { "limit": { "pro": null }, "period": "30d",
 	                    "prompt": { "provider": "resend", "template": "greeting" } },
 	        "hosted": { "limit": { "free": 0, "pro": null }, "period": "30d",

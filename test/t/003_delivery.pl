@@ -1,0 +1,208 @@
+# Delivery to the provider, here a stand-in for Resend that misbehaves on demand: each
+# message is accepted once, whatever fails; the key is shown to nobody.
+use strict;
+use warnings;
+
+use Digest::SHA qw(sha256_hex);
+use SkeneGate;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+start_resend();
+my $node = new_server('delivery');
+use_resend($node);
+$node->append_conf('postgresql.conf', "restart_after_crash = on\nskene_gate.delivery = 'off'");
+$node->start;
+install($node);
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# A setting for the whole server, by reload.
+sub set
+{
+	my ($name, $value) = @_;
+	sql("ALTER SYSTEM SET skene_gate.$name = '$value'");
+	$node->reload;
+	return;
+}
+
+# Have a message enqueued for a new customer.
+sub enqueue
+{
+	my ($user) = @_;
+	sql(qq{SELECT skene_identify('$user', '$user\@example.com');
+	       SELECT skene_consume('$user', 'export'), skene_consume('$user', 'export')});
+	wait_until($node, 'postgres', "SELECT count(*) = 1 FROM skene.outbox WHERE user_id = '$user'");
+	return;
+}
+
+# Test that a customer's message comes to look like this: state, attempts, last status,
+# state of the prompt.
+sub delivery_is
+{
+	my ($user, $expected, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $query = qq{
+		SELECT concat_ws(' ', o.state, o.attempts, o.last_status, p.state)
+		  FROM skene.outbox o JOIN skene.prompts p USING (prompt_id) WHERE o.user_id = '$user'};
+	return ok($node->poll_query_until('postgres', $query, $expected), $test)
+	  || diag($node->safe_psql('postgres', $query));
+}
+
+# The requests made for a customer's message. Under one key, all with the same bytes.
+sub requests_for
+{
+	my ($user) = @_;
+	my ($key, $body) = split /\|/,
+	  sql("SELECT idempotency_key, body FROM skene.outbox WHERE user_id = '$user'"), 2;
+	my @requests = grep { ($_->{idempotency_key} // '') eq $key } resend_requests();
+	is_deeply([ grep { $_->{body} ne $body } @requests ], [], "$user: the bytes of the outbox");
+	return @requests;
+}
+
+# Switching on -------------------------------------------------------------------------
+
+enqueue('ada');
+delivery_is('ada', 'pending 0 queued', 'delivery = off leaves it pending');
+set('delivery', 'on');
+delivery_is('ada', 'sent 1 200 sent', 'a reload that says on sends it');
+my ($request) = requests_for('ada');
+is($request->{method} . $request->{path}, 'POST/emails', 'to the right place');
+is( $request->{headers}{authorization},
+	'sha256:' . substr(sha256_hex("Bearer $api_key"), 0, 16), 'with the API key');
+like($request->{headers}{'user-agent'}, qr{^skene_gate/\d}, 'a user agent');
+is($request->{headers}{'content-type'}, 'application/json', 'and the type of content');
+like(sql(q{SELECT provider_id FROM skene.outbox WHERE user_id = 'ada'}),
+	qr/^[0-9a-f-]{36}$/, 'the id that the provider gave is kept');
+
+sql(q{ALTER DATABASE postgres SET skene_gate.delivery = 'capture'});
+enqueue('bob');
+delivery_is('bob', 'captured 0 queued', 'ALTER DATABASE SET reaches the worker');
+sql('ALTER DATABASE postgres RESET skene_gate.delivery');
+enqueue('cyd');
+delivery_is('cyd', 'sent 1 200 sent', 'so does RESET');
+
+sql(q{SELECT skene_pause('resend')});
+enqueue('dan');
+sql(q{SELECT skene_set_plan('dan', 'pro')});
+enqueue('eve');
+delivery_is('eve', 'pending 0 queued', 'a pause holds it');
+sql(q{SELECT skene_resume('resend')});
+delivery_is('eve', 'sent 1 200 sent', 'until it is resumed');
+delivery_is('dan', 'cancelled 0 cancelled', 'who has paid meanwhile is asked no more');
+is(scalar(requests_for('dan')), 0, 'not once');
+
+# What goes wrong ----------------------------------------------------------------------
+
+resend_fault({ kind => 'status', status => 503 });
+enqueue('fay');
+delivery_is('fay', 'sent 2 200 sent', 'after a 503 it is sent at the second attempt');
+is(scalar(requests_for('fay')), 2, 'under the same key');
+
+resend_fault({ kind => 'truncated' });
+enqueue('gil');
+delivery_is('gil', 'sent 2 200 sent', 'an answer that did not arrive whole');
+is(scalar(requests_for('gil')), 2, 'is asked for again');
+
+resend_fault({ kind => 'status', status => 429, name => 'rate_limit_exceeded', retry_after => 3 });
+enqueue('hal');
+delivery_is('hal', 'sent 2 200 sent', 'a rate limit');
+my @tries = requests_for('hal');
+cmp_ok($tries[1]{time} - $tries[0]{time}, '>=', 3, 'is waited out as long as Retry-After says');
+
+resend_fault({ kind => 'status', status => 422, name => 'validation_error', message => 'No.' });
+enqueue('ivy');
+delivery_is('ivy', 'dead 1 422 failed', 'a message that cannot be accepted is dead');
+is(sql(q{SELECT error FROM skene.prompts WHERE user_id = 'ivy'}),
+	'HTTP 422 validation_error: No.', 'and says why');
+sql(q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id = 'ivy'});
+delivery_is('ivy', 'sent 2 200 sent', 'until somebody retries');
+
+# A key that is not accepted concerns every message.
+my $logged = -s $node->logfile;
+resend_fault({ kind => 'status', status => 401, name => 'restricted_api_key', times => -1 });
+enqueue('jan');
+delivery_is('jan', 'pending 1 401 queued', 'a refused key ends no message');
+is( sql(q{SELECT next_attempt_at > clock_timestamp() + interval '4 min'
+            FROM skene.outbox WHERE user_id = 'jan'}), 't', 'but halts it');
+enqueue('kim');
+delivery_is('kim', 'pending 1 401 queued', 'and the next');
+like(sql('SELECT last_error FROM skene_status()'), qr/HTTP 401 restricted_api_key/,
+	'skene_status tells of it');
+resend_fault();
+sql(q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id IN ('jan', 'kim')});
+delivery_is($_, 'sent 2 200 sent', "a good key sends it: $_") for qw(jan kim);
+my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $logged);
+is(scalar(() = $log =~ /skene_gate cannot deliver/g), 1, 'the log has one warning');
+is(scalar(() = $log =~ /skene_gate delivers again/g), 1, 'and one all-clear');
+
+# Where the key may lie ------------------------------------------------------------------
+
+my $key_file = sql('SHOW skene_gate.resend_api_key_file');
+chmod 0640, $key_file;
+enqueue('lea');
+my $told = q{SELECT last_error FROM skene_status()};
+ok( $node->poll_query_until('postgres', $told,
+		'the file named by skene_gate.resend_api_key_file has group or world access; '
+		  . 'it needs mode 0600, or 0640 if owned by root'),
+	'a key file that others can read is refused');
+append_to_file($node->data_dir . '/key', "$api_key\n");
+chmod 0600, $node->data_dir . '/key', $key_file;
+set('resend_api_key_file', $node->data_dir . '/key');
+ok( $node->poll_query_until('postgres', $told,
+		'the file named by skene_gate.resend_api_key_file lies in the data directory, '
+		  . 'so that copies of it would carry the secret'),
+	'as is one in the data directory');
+set('resend_api_key_file', '/nowhere/key');
+ok( $node->poll_query_until('postgres', $told,
+		'could not open the file named by skene_gate.resend_api_key_file: No such file or directory'),
+	'a missing one is named by its setting');
+delivery_is('lea', 'pending 0 queued', 'meanwhile nothing is sent');
+set('resend_api_key_file', $key_file);
+delivery_is('lea', 'sent 1 200 sent', 'with a good file it is');
+
+for my $bad ([ 'resend_api_key_file', 'key' ], [ 'resend_base_url', 'http://api.resend.com' ])
+{
+	my ($name, $value) = @$bad;
+	my (undef, undef, $stderr) =
+	  $node->psql('postgres', "ALTER SYSTEM SET skene_gate.$name = '$value'");
+	like($stderr, qr/invalid value for parameter "skene_gate.$name"/, "$name = $value is refused");
+}
+
+# A worker that dies while a request is under way ------------------------------------------
+
+my $requests = resend_requests();
+resend_fault({ kind => 'hang' });
+enqueue('hung');
+resend_requests($requests + 1);
+enqueue('mia');
+delivery_is('mia', 'sent 1 200 sent', 'a request that hangs holds up no other');
+delivery_is('hung', 'leased 1 queued', 'its lease holds');
+is( sql(q{SELECT skene.settle_outbox(outbox_id, gen_random_uuid(), 'sent', 200, NULL, 'x', '0')
+            FROM skene.outbox WHERE user_id = 'hung'}), 'f', 'a lease of another time settles nothing');
+is( sql(qq{SELECT count(*) FROM pg_stat_activity a WHERE to_json(a)::text LIKE '%' || '$api_key' || '%'
+              AND pid <> pg_backend_pid()}), '0', 'pg_stat_activity does not show the key');
+
+my $pid = worker_pid($node, 'postgres');
+kill 'KILL', $pid;
+worker_runs($node, 'postgres', 'the worker comes back after a crash', $pid);
+delivery_is('hung', 'leased 1 queued', 'the lease holds still');
+sql(q{UPDATE skene.outbox SET lease_expires_at = clock_timestamp() WHERE state = 'leased'});
+$node->reload;
+delivery_is('hung', 'sent 2 200 sent', 'when it has run out, the message is sent again');
+is(scalar(requests_for('hung')), 2, 'under the same key');
+
+# In the end -------------------------------------------------------------------------------
+
+my $counts = resend_counts();
+is_deeply([ grep { $_ != 1 } values %{ $counts->{accepted_by_key} } ], [], 'each was accepted once');
+is($counts->{accepted}, sql(q{SELECT count(*) FROM skene.outbox WHERE state = 'sent'}),
+	'and all that count as sent');
+my ($dump) = run_command([ 'pg_dump', '--inserts', $node->connstr('postgres') ]);
+like($dump, qr/ada\@example\.com/, 'a dump has the messages');
+unlike($dump, qr/\Q$api_key\E/, 'but not the key');
+# this test's own look at pg_stat_activity is not logged: log_statement is none
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/\Q$api_key\E/, 'nor has the log');
+
+done_testing();
