@@ -25,7 +25,7 @@ SELECT p.proname, coalesce(string_agg(DISTINCT substr(r.rolname, 15), ' '), '') 
   LEFT JOIN pg_roles r ON r.rolname ~ '^regress_skene_' AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
  WHERE d.deptype = 'e' AND p.proname LIKE 'skene%'
  GROUP BY p.proname ORDER BY p.proname COLLATE "C";
-SELECT count(*) AS helpers_anybody_may_call
+SELECT count(*) AS internals_anybody_may_call
   FROM pg_proc p, pg_roles r
  WHERE p.pronamespace = 'skene'::regnamespace AND r.rolname ~ '^regress_skene_'
    AND has_function_privilege(r.oid, p.oid, 'EXECUTE');

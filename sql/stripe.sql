@@ -117,6 +117,11 @@ SELECT deliver('evt_13', 10, 'checkout.session.completed', checkout('cs_cy', 'su
 SELECT * FROM plans WHERE user_id = 'cy';
 SELECT user_id, email, stripe_customer_id FROM skene.customers ORDER BY user_id;
 
+-- Two events of the same second, delivered the wrong way round: creation came first.
+SELECT deliver('evt_14', 10, 'customer.subscription.updated', subscription('sub_liz', 'cus_liz', 'price_pro', 'active', 'liz'));
+SELECT deliver('evt_15', 10, 'customer.subscription.created', subscription('sub_liz', 'cus_liz', 'price_pro', 'incomplete', 'liz'));
+SELECT * FROM plans WHERE user_id = 'liz';
+
 -- Nobody known yet: kept until the customer appears. Metadata names the customer too.
 SELECT deliver('evt_20', 10, 'customer.subscription.created', subscription('sub_dan', 'cus_dan', 'price_pro'));
 SELECT skene_allows('dan', 'export', 2);

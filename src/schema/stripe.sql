@@ -83,9 +83,11 @@ BEGIN
                    updated_at = clock_timestamp()
              WHERE s.subscription_id = subscription;
         ELSIF created < stored.event_created
+              OR (stored.event_created IS NOT NULL AND event->>'type' = 'customer.subscription.created')
               OR (stored.status IN ('canceled', 'incomplete_expired')
                   AND event->>'status' NOT IN ('canceled', 'incomplete_expired')) THEN
-            -- events come in any order; an ended subscription never comes back
+            -- events come in any order, several in a second; creation is always the first, and an
+            -- ended subscription never comes back
             outcome := 'stale';
         ELSE
             UPDATE skene.subscriptions s
