@@ -24,7 +24,7 @@ DATA_built = skene_gate--1.0.sql
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
 ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
-ISOLATION_OPTS = --inputdir=test/isolation
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=skene_gate
 
 EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 

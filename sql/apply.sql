@@ -127,3 +127,11 @@ SELECT skene_apply(NULL);
 SELECT skene_apply('{}', prune => NULL);
 SELECT skene_apply(repeat('[', 100000));
 SELECT skene_apply('"' || repeat('x', 1024 * 1024) || '"');
+
+-- A document without plans speaks of the plans that the database has; its tier paid is
+-- every plan but the default one.
+SELECT count(*) FROM skene_apply('{"plans": {"starter": {"default": true}, "team": {"prices": ["price_team"]}, "big": {}}, "features": {"seats": {"limit": {"starter": 1, "team": 5, "big": null}, "period": "lifetime"}}}', prune => true);
+SELECT object, name, action FROM skene_apply('{"features": {"rows": {"limit": {"starter": 2, "team": 7, "paid": 9}, "period": "lifetime"}}}');
+SELECT plan, usage_limit FROM skene.entitlements WHERE feature = 'rows' ORDER BY plan;
+SELECT plan, rank, is_default, prices FROM skene.plans ORDER BY rank;
+SELECT object FROM skene_apply('{"features": {"cells": {"limit": {"free": 2}, "period": "lifetime"}}}');

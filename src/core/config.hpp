@@ -3,7 +3,8 @@
  *
  * The text is JSON or the TypeScript that defineLoop()/defineConfig() files are
  * written in. The result is canonical JSON, sorted by key so that equal
- * documents give equal bytes; src/schema/apply.sql merges it into the tables.
+ * documents give equal bytes; src/schema/apply.sql merges it into the tables. Its
+ * plans_implied tells that the document named no plans and was given free and paid.
  */
 #pragma once
 

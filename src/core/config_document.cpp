@@ -212,7 +212,8 @@ read_document(const Node &root, Warnings *warnings)
 std::string
 write_document(const Document &document)
 {
-    Json rows = {{"plans", Json::array()},
+    Json rows = {{"plans_implied", document.plans_implied},
+                 {"plans", Json::array()},
                  {"features", Json::array()},
                  {"entitlements", Json::array()},
                  {"templates", Json::array()},

@@ -52,8 +52,8 @@ read_plan_limit(const Node &node, const Document &document, Warnings *warnings, 
                    suggestion(node.key, names, "The plans of this document are:"));
         warnings->add(node.key_where,
                       "plan " + in_quotes(node.key) + " is not declared in this document",
-                      "Without \"plans\" a document has the plans free and paid; declare others "
-                      "under \"plans\".");
+                      "Without \"plans\" a document speaks of the database's plans; a database "
+                      "without any gets free and paid.");
     }
     feature->limits[node.key] = amount_of(node);
 }

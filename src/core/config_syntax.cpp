@@ -254,8 +254,8 @@ SyntaxParser::parse_member(Node *object, std::map<std::string, Position> *seen)
 
     auto [first, is_new] = seen->emplace(key, where);
     if (!is_new)
-        refuse(where, "key " + in_quotes(key) + " is already given at " + describe(first->second),
-               "Keep one of the two.");
+        refuse(where, "key " + in_quotes(key) + " is given twice",
+               "The first is at " + describe(first->second) + ". Keep one of the two.");
     text.skip_blanks();
     if (text.peek() == ',' || text.peek() == '}')
         refuse(where, "key " + in_quotes(key) + " has no value", literal_hint);

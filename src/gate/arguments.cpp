@@ -26,7 +26,9 @@ void
 null_argument(const char *what)
 {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", what),
-                    errhint("Let nobody pass who is not signed in.")));
+                    strcmp(what, "user id") == 0
+                        ? errhint("A visitor who is not signed in has no id, and must not pass.")
+                        : 0));
     pg_unreachable();
 }
 

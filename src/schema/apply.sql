@@ -7,6 +7,34 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'skene_parse_config';
 COMMENT ON FUNCTION skene.parse_config(text) IS
 'A configuration document as canonical rows; 22023 with line and column when it is wrong';
 
+-- A document that declares no plans was given free and paid. Where the database has plans
+-- of its own it means those, and its tier paid all of them but the default one.
+CREATE FUNCTION skene.fit_plans(document jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    fitted jsonb;
+BEGIN
+    IF NOT (document->>'plans_implied')::boolean OR NOT EXISTS (SELECT FROM skene.plans) THEN
+        RETURN document;
+    END IF;
+    SELECT jsonb_agg(tier.entitlement || jsonb_build_object('plan', tier.plan))
+      INTO fitted
+      FROM (SELECT e AS entitlement, coalesce(p.plan, e->>'plan') AS plan,
+                   row_number() OVER (PARTITION BY e->>'feature', coalesce(p.plan, e->>'plan')
+                                      ORDER BY e->>'plan' = 'paid') AS priority
+              FROM jsonb_array_elements(document->'entitlements') e
+              LEFT JOIN skene.plans p
+                     ON e->>'plan' = 'paid' AND NOT p.is_default
+                    AND NOT EXISTS (SELECT FROM skene.plans o WHERE o.plan = 'paid')) AS tier
+     WHERE tier.priority = 1;
+    PERFORM skene.check_plan(e->>'plan') FROM jsonb_array_elements(fitted) e;
+    RETURN document || jsonb_build_object('plans', '[]'::jsonb,
+                                          'entitlements', coalesce(fitted, '[]'));
+END
+$$;
+COMMENT ON FUNCTION skene.fit_plans(jsonb) IS
+'A document without plans, made to speak of the plans that the database has';
+
 -- What a document changes: rows of the document against rows of the tables.
 CREATE FUNCTION skene.config_differences(document jsonb, prune boolean)
 RETURNS TABLE (object text, name text, action text, old_value jsonb, new_value jsonb)
@@ -65,6 +93,9 @@ BEGIN
         RAISE EXCEPTION 'arguments of skene_apply must not be null' USING ERRCODE = '22004';
     END IF;
     document := skene.parse_config(config);
+    IF NOT prune THEN
+        document := skene.fit_plans(document);
+    END IF;
     PERFORM now() AT TIME ZONE (r->>'value')
        FROM jsonb_array_elements(document->'settings') r WHERE r->>'name' = 'timeZone';
 

@@ -144,8 +144,14 @@ COMMENT ON FUNCTION skene.next_due() IS
 -- Operation ------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.skene_pause(provider text DEFAULT '*') RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-    INSERT INTO skene.pauses (provider) VALUES (coalesce($1, '*')) ON CONFLICT DO NOTHING
+LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    IF $1 IS NULL OR $1 NOT IN ('*', 'resend', 'stripe') THEN
+        RAISE EXCEPTION 'there is no provider "%"', $1
+            USING ERRCODE = '22023', HINT = 'Providers are: resend, stripe; * is all of them.';
+    END IF;
+    INSERT INTO skene.pauses (provider) VALUES ($1) ON CONFLICT DO NOTHING;
+END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_pause(text) IS
 'Send nothing to a provider (resend, stripe), or to any, until skene_resume. Example: SELECT skene_pause(''resend'')';

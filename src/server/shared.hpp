@@ -29,9 +29,9 @@ struct WorkerSlot {
     pg_atomic_uint32 database;    /* InvalidOid: the slot is free */
     pg_atomic_uint32 worker_proc; /* index into allProcs + 1; 0 = no worker */
     pg_atomic_uint32 reasons;
+    pg_atomic_uint32 barred_by; /* pid of a backend that wants no worker here; 0 = none */
     WorkerState state;
-    pid_t pid;        /* of the worker; 0 = none */
-    pid_t barred_by;  /* backend that wants no worker here for now; 0 = none */
+    pid_t pid; /* of the worker; 0 = none */
     int failures;     /* in a row */
     TimestampTz next_start;
     TimestampTz started_at;

@@ -2,8 +2,8 @@
  * barrier.cpp: keeping workers out of the way of commands on databases, and
  * telling them what other commands change for them.
  *
- * Invariant: a bar ends with the command that set it. One whose backend died is
- * ignored by the launcher.
+ * Invariant: a bar ends with the transaction that set it, when everybody can see what
+ * the command did. One whose backend died is ignored by the launcher.
  */
 #include "worker/barrier.hpp"
 
@@ -22,6 +22,9 @@ object_access_hook_type previous_access_hook = nullptr;
 
 constexpr long barrier_wait_ms = 2000;
 constexpr long barrier_step_ms = 10;
+
+/* Has this backend raised a barrier in its current transaction? */
+bool barring = false;
 
 /* May anybody who may create databases copy this one? */
 bool
@@ -95,8 +98,9 @@ database_of_command(Node *statement)
 void
 raise_barrier(WorkerSlot *slot)
 {
+    barring = true;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    slot->barred_by = MyProcPid;
+    pg_atomic_write_u32(&slot->barred_by, static_cast<uint32>(MyProcPid));
     pid_t pid = slot->pid;
     LWLockRelease(shared->lock);
 
@@ -113,13 +117,17 @@ raise_barrier(WorkerSlot *slot)
     }
 }
 
+/* Lift the bars of this backend; runs in the commit callback, so atomics only. */
 void
-lower_barrier(WorkerSlot *slot)
+lower_barriers(XactEvent event, void *)
 {
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    if (slot->barred_by == MyProcPid)
-        slot->barred_by = 0;
-    LWLockRelease(shared->lock);
+    if (!barring || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+        return;
+    barring = false;
+    for (WorkerSlot &slot : shared->slots) {
+        uint32 own = static_cast<uint32>(MyProcPid);
+        (void) pg_atomic_compare_exchange_u32(&slot.barred_by, &own, 0);
+    }
     pg_atomic_write_u32(&shared->rescan, 1);
     wake_launcher();
 }
@@ -145,26 +153,10 @@ utility_hook(PlannedStmt *planned, const char *query, bool read_only_tree,
     Node *statement = planned->utilityStmt;
     Oid database = IsTransactionState() ? database_of_command(statement) : InvalidOid;
     WorkerSlot *slot = OidIsValid(database) ? find_slot(database) : nullptr;
-    ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook
-                                                          : standard_ProcessUtility;
-
-    if (!slot) {
-        next(planned, query, read_only_tree, context, params, environment, destination, completion);
-    } else {
-        PG_TRY();
-        {
-            raise_barrier(slot);
-            next(planned, query, read_only_tree, context, params, environment, destination,
-                 completion);
-        }
-        PG_CATCH();
-        {
-            lower_barrier(slot);
-            PG_RE_THROW();
-        }
-        PG_END_TRY();
-        lower_barrier(slot);
-    }
+    if (slot)
+        raise_barrier(slot);
+    (previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)(
+        planned, query, read_only_tree, context, params, environment, destination, completion);
     if (IsTransactionState())
         note_command(statement);
 }
@@ -184,6 +176,7 @@ access_hook(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, vo
 void
 install_barrier_hooks()
 {
+    RegisterXactCallback(lower_barriers, nullptr);
     previous_utility_hook = ProcessUtility_hook;
     ProcessUtility_hook = utility_hook;
     previous_access_hook = object_access_hook;

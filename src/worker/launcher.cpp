@@ -139,9 +139,12 @@ advance_slot(int index, TimestampTz now, int starting)
 
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     Oid database = pg_atomic_read_u32(&slot->database);
-    if (slot->barred_by != 0 && !BackendPidGetProc(slot->barred_by))
-        slot->barred_by = 0;
-    if (OidIsValid(database) && slot->pid == 0 && slot->barred_by == 0) {
+    uint32 barred_by = pg_atomic_read_u32(&slot->barred_by);
+    if (barred_by != 0 && !BackendPidGetProc(static_cast<int>(barred_by))) {
+        pg_atomic_write_u32(&slot->barred_by, 0);
+        barred_by = 0;
+    }
+    if (OidIsValid(database) && slot->pid == 0 && barred_by == 0) {
         if (slot->state == WorkerState::absent &&
             (pg_atomic_read_u32(&slot->reasons) & wake_extension))
             slot->state = WorkerState::wanted;

@@ -11,9 +11,9 @@ namespace
 {
 
 const char *
-state_name(const WorkerSlot &slot)
+state_name(WorkerSlot &slot)
 {
-    if (slot.barred_by != 0)
+    if (pg_atomic_read_u32(&slot.barred_by) != 0)
         return "barred";
     switch (slot.state) {
     case WorkerState::wanted:

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $prompt = 5;    # seconds within which everything below has to happen
+my $soon = 5;    # seconds within which everything below has to happen
 
 start_resend();
 my $node = new_server('primary', allows_streaming => 1);
@@ -25,7 +25,7 @@ sub soon
 	my ($database, $sql, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my (undef, undef, $stderr) =
-	  $node->psql($database, "SET statement_timeout = '${prompt}s';\n$sql");
+	  $node->psql($database, "SET statement_timeout = '${soon}s';\n$sql");
 	return is($stderr, '', $test);
 }
 
@@ -52,7 +52,7 @@ sub stops_soon
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $begun = time;
 	$node->stop('fast');
-	return cmp_ok(time - $begun, '<', $prompt, $test);
+	return cmp_ok(time - $begun, '<', $soon, $test);
 }
 
 # Which databases have one -------------------------------------------------------

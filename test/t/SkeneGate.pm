@@ -182,7 +182,9 @@ sub resend_requests
 
 END
 {
+	my $status = $?;
 	stop_resend();
+	$? = $status;
 }
 
 1;

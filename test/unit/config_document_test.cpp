@@ -59,6 +59,7 @@ TEST(ConfigDocument, BecomesCanonicalRows)
     EXPECT_EQ(parsed.problem, "");
     EXPECT_TRUE(parsed.warnings.empty());
     EXPECT_EQ(parsed.bytes, json::parse(R"({
+        "plans_implied": false,
         "plans": [
             {"plan": "free", "rank": 0, "is_default": true, "prices": []},
             {"plan": "pro", "rank": 1, "is_default": false, "prices": ["price_1"]},

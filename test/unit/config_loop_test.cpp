@@ -24,6 +24,7 @@ published_loop()
 }
 
 const char *const published_rows = R"({
+    "plans_implied": true,
     "plans": [{"plan": "free", "rank": 0, "is_default": true, "prices": []},
               {"plan": "paid", "rank": 1, "is_default": false, "prices": ["*"]}],
     "features": [
