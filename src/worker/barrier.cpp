@@ -38,13 +38,25 @@ is_template(Oid database)
     return result;
 }
 
+/* May the user create databases? */
+bool
+may_create_databases()
+{
+    HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+    if (!HeapTupleIsValid(role))
+        return false;
+    bool may = reinterpret_cast<Form_pg_authid>(GETSTRUCT(role))->rolcreatedb;
+    ReleaseSysCache(role);
+    return may;
+}
+
 /* May the user stop this database's worker? As much as may run the command. */
 bool
 may_bar(Oid database, bool template_of_new)
 {
     if (superuser() || owns_database(database, GetUserId()))
         return true;
-    return template_of_new && is_template(database) && have_createdb_privilege();
+    return template_of_new && is_template(database) && may_create_databases();
 }
 
 /* Is this database named, and may the user have its worker stopped? */
