@@ -15,10 +15,10 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 export PG_CONFIG
 
-# Run a command as the user that owns the server.
+# Run a command as the user that owns the server, who may not see where we are.
 as_server() {
   if [ "$(id -u)" = 0 ]; then
-    runuser -u postgres -- "$@"
+    (cd "$scratch" && runuser -u postgres -- "$@")
   else
     "$@"
   fi
