@@ -298,6 +298,8 @@ failed_phase(const Transfer &transfer, CURLcode code, long status)
         return status ? "reading the response" : "waiting for the response";
     if (code == CURLE_COULDNT_RESOLVE_HOST || !measured(transfer, CURLINFO_NAMELOOKUP_TIME_T))
         return "DNS";
+    if (code == CURLE_COULDNT_CONNECT)
+        return "TCP connect";
     long local_port = 0; /* known once TCP stands; CONNECT_TIME includes TLS in 7.88 */
     curl_easy_getinfo(transfer.easy, CURLINFO_LOCAL_PORT, &local_port);
     return local_port == 0 ? "TCP connect" : "TLS";
