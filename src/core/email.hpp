@@ -13,20 +13,20 @@ namespace skene
 {
 
 struct EmailRequest {
-    std::string_view from;     /* "Name <address>" or a bare address */
-    std::string_view to;       /* one bare address */
-    std::string_view reply_to; /* may be empty */
-    std::string_view subject;  /* template text; ignored with hosted_template */
-    std::string_view html;     /* template text; may be empty if text is not */
-    std::string_view text;     /* template text; may be empty if html is not */
+    std::string_view from;            /* "Name <address>" or a bare address */
+    std::string_view to;              /* one bare address */
+    std::string_view reply_to;        /* may be empty */
+    std::string_view subject;         /* template text; ignored with hosted_template */
+    std::string_view html;            /* template text; may be empty if text is not */
+    std::string_view text;            /* template text; may be empty if html is not */
     std::string_view hosted_template; /* name of a template hosted at Resend, or empty */
     std::string_view variables;       /* JSON object of strings, numbers, booleans, nulls */
 };
 
 struct EmailResult {
     bool ok = false;
-    Bytes body;              /* JSON of POST /emails; release with free_bytes() */
-    char problem[512] = {};  /* when not ok */
+    Bytes body;             /* JSON of POST /emails; release with free_bytes() */
+    char problem[512] = {}; /* when not ok */
 };
 
 /*

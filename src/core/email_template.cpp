@@ -141,7 +141,8 @@ class Renderer
   public:
     explicit Renderer(const TemplateValues &values) : values(values) {}
 
-    std::string render(std::string_view source)
+    std::string
+    render(std::string_view source)
     {
         size_t begin;
         while ((begin = source.find("{{")) != source.npos) {
@@ -161,9 +162,14 @@ class Renderer
         bool kept; /* it and all around it */
     };
 
-    bool kept() const { return sections.empty() || sections.back().kept; }
+    bool
+    kept() const
+    {
+        return sections.empty() || sections.back().kept;
+    }
 
-    void append(std::string_view text)
+    void
+    append(std::string_view text)
     {
         if (!kept())
             return;
@@ -173,7 +179,8 @@ class Renderer
     }
 
     /* Obey the tag that source begins with; its length. */
-    size_t read_tag(std::string_view source)
+    size_t
+    read_tag(std::string_view source)
     {
         size_t end = source.find_first_of("{}\n", 2);
         if (end == 2 && source[2] == '{')
@@ -195,7 +202,8 @@ class Renderer
         return end + 2;
     }
 
-    void open_section(std::string_view name)
+    void
+    open_section(std::string_view name)
     {
         if (sections.size() == max_section_depth)
             refuse("sections are nested more than 8 deep at \"{{#" + shown(name) + "}}\"");
@@ -203,7 +211,8 @@ class Renderer
         sections.push_back({name, kept() && present});
     }
 
-    void close_section(std::string_view name)
+    void
+    close_section(std::string_view name)
     {
         if (sections.empty() || sections.back().name != name)
             refuse("\"{{/" + shown(name) + "}}\" does not close " +

@@ -8,6 +8,8 @@
  */
 #include "core/http_client.hpp"
 
+#include "core/retry_after.hpp"
+
 #include <curl/curl.h>
 
 #include <csignal>
@@ -31,7 +33,6 @@ namespace
 {
 
 constexpr size_t max_header_bytes = 16 * 1024;
-constexpr int64_t max_retry_after_s = 86400;
 
 /* One request and its answer; libcurl's callbacks write here and nowhere else. */
 struct Transfer {
@@ -124,39 +125,6 @@ add_header(Transfer *transfer, std::string_view name, std::string_view value)
     return true;
 }
 
-/* Seconds to wait that a Retry-After value asks for; -1 when it cannot be read. */
-int64_t
-parse_retry_after(std::string_view value)
-{
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
-        value.remove_prefix(1);
-    while (!value.empty() && static_cast<unsigned char>(value.back()) <= ' ')
-        value.remove_suffix(1);
-    if (value.empty() || value.size() > 63)
-        return -1;
-
-    if (value.find_first_not_of("0123456789") == std::string_view::npos) {
-        int64_t seconds = 0;
-        for (char digit : value) {
-            seconds = seconds * 10 + (digit - '0');
-            if (seconds > max_retry_after_s)
-                return max_retry_after_s;
-        }
-        return seconds;
-    }
-
-    /* curl_getdate() reads almost anything; an HTTP-date begins with a day's name. */
-    if (value.front() < 'A' || value.front() > 'Z')
-        return -1;
-    char text[64] = {};
-    std::memcpy(text, value.data(), value.size());
-    time_t when = curl_getdate(text, nullptr);
-    if (when == -1)
-        return -1;
-    int64_t wait = static_cast<int64_t>(when) - static_cast<int64_t>(std::time(nullptr));
-    return wait < 0 ? 0 : wait > max_retry_after_s ? max_retry_after_s : wait;
-}
-
 /* libcurl: one line of the response's header, the status line included. */
 size_t
 on_header(char *data, size_t, size_t size, void *context)
@@ -169,7 +137,8 @@ on_header(char *data, size_t, size_t size, void *context)
         return 0;
     }
     if (size >= wanted.size() && curl_strnequal(data, wanted.data(), wanted.size()))
-        transfer->retry_after_s = parse_retry_after({data + wanted.size(), size - wanted.size()});
+        transfer->retry_after_s =
+            parse_retry_after({data + wanted.size(), size - wanted.size()}, std::time(nullptr));
     return size;
 }
 

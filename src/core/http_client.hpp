@@ -16,9 +16,9 @@ namespace skene
 {
 
 struct HttpRequest {
-    uint64_t tag = 0;               /* the caller's; comes back in the response */
-    std::string_view url;           /* https, or http on 127.0.0.1, ::1, localhost */
-    std::string_view bearer_token;  /* Authorization: Bearer; may be empty */
+    uint64_t tag = 0;              /* the caller's; comes back in the response */
+    std::string_view url;          /* https, or http on 127.0.0.1, ::1, localhost */
+    std::string_view bearer_token; /* Authorization: Bearer; may be empty */
     std::string_view content_type;
     std::string_view idempotency_key; /* may be empty */
     std::string_view body;            /* copied */
@@ -27,18 +27,18 @@ struct HttpRequest {
 };
 
 enum class HttpOutcome : uint8_t {
-    answered,  /* a status line and a whole body (perhaps cut, see below) arrived */
-    not_sent,  /* refused before any byte of the request left: safe to retry */
-    unknown,   /* it may have arrived: retry only with the same key and bytes */
+    answered, /* a status line and a whole body (perhaps cut, see below) arrived */
+    not_sent, /* refused before any byte of the request left: safe to retry */
+    unknown,  /* it may have arrived: retry only with the same key and bytes */
 };
 
 struct HttpResponse {
     uint64_t tag = 0;
     HttpOutcome outcome = HttpOutcome::unknown;
-    int32_t status = 0;             /* HTTP status when answered */
-    int64_t retry_after_s = -1;     /* delta-seconds or HTTP-date, as seconds from now; -1 = none */
-    char error[256] = {};           /* which phase failed and how; no secret, no URL query */
-    const char *body = nullptr;     /* first max_response_bytes; valid until the next call */
+    int32_t status = 0;         /* HTTP status when answered */
+    int64_t retry_after_s = -1; /* delta-seconds or HTTP-date, as seconds from now; -1 = none */
+    char error[256] = {};       /* which phase failed and how; no secret, no URL query */
+    const char *body = nullptr; /* first max_response_bytes; valid until the next call */
     size_t body_size = 0;
     int64_t total_us = 0;
 };

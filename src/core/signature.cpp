@@ -35,8 +35,16 @@ struct StripeHeader {
 };
 
 struct MacDeleter {
-    void operator()(EVP_MAC *mac) const { EVP_MAC_free(mac); }
-    void operator()(EVP_MAC_CTX *context) const { EVP_MAC_CTX_free(context); }
+    void
+    operator()(EVP_MAC *mac) const
+    {
+        EVP_MAC_free(mac);
+    }
+    void
+    operator()(EVP_MAC_CTX *context) const
+    {
+        EVP_MAC_CTX_free(context);
+    }
 };
 
 /* Take text up to the separator off rest. */

@@ -15,7 +15,7 @@ enum class EventVerdict { ok, not_json, not_an_event, thin_event, out_of_memory 
 
 struct StripeEvent {
     EventVerdict verdict = EventVerdict::not_an_event;
-    Bytes record;       /* flat JSON when ok; release with free_bytes() */
+    Bytes record;          /* flat JSON when ok; release with free_bytes() */
     char reason[256] = {}; /* which field is missing or wrong, when not ok */
 };
 

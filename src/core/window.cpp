@@ -23,8 +23,8 @@ struct NamedPeriod {
 };
 
 constexpr NamedPeriod named_periods[] = {
-    {"minute", PeriodKind::minute}, {"hour", PeriodKind::hour},   {"day", PeriodKind::day},
-    {"week", PeriodKind::week},     {"month", PeriodKind::month}, {"year", PeriodKind::year},
+    {"minute", PeriodKind::minute},     {"hour", PeriodKind::hour},   {"day", PeriodKind::day},
+    {"week", PeriodKind::week},         {"month", PeriodKind::month}, {"year", PeriodKind::year},
     {"lifetime", PeriodKind::lifetime},
 };
 

@@ -79,7 +79,7 @@ deny(const Request &request, const Entitlement &entitlement, int64 used, MemoryC
      Decision *decision)
 {
     describe(request, entitlement, used, decision);
-    decision->reason = entitlement.past_due    ? Reason::past_due
+    decision->reason = entitlement.past_due   ? Reason::past_due
                        : entitlement.entitled ? Reason::limit_reached
                                               : Reason::not_entitled;
     explain_denial(request.feature, entitlement, context, decision);
@@ -162,8 +162,7 @@ try_consume(const Request &request, MemoryContext context, Decision *decision,
     }
     if (entitlement->entitled && add_usage(key, request.amount, entitlement->usage_limit, &used)) {
         if (request.idempotency_key &&
-            !claim_idempotency_key(key, KeyUse::consume, request.idempotency_key,
-                                   request.amount)) {
+            !claim_idempotency_key(key, KeyUse::consume, request.idempotency_key, request.amount)) {
             /* the same request came through beside us: undo ours, answer as theirs */
             (void) subtract_usage(key, request.amount, &used);
             return false;
@@ -244,12 +243,12 @@ refund(Oid owner, const Request &request)
         /* while we waited for the row, the same refund may have come through */
         repeat = is_repeat(request, key, KeyUse::refund);
         if (!repeat)
-            ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                            errmsg("refund of feature \"%s\" exceeds what was used",
-                                   request.feature),
-                            errdetail("Used in the current window: " INT64_FORMAT
-                                      ", to be refunded: " INT64_FORMAT ".",
-                                      read_usage(key, latest_snapshot()), request.amount)));
+            ereport(ERROR,
+                    (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                     errmsg("refund of feature \"%s\" exceeds what was used", request.feature),
+                     errdetail("Used in the current window: " INT64_FORMAT
+                               ", to be refunded: " INT64_FORMAT ".",
+                               read_usage(key, latest_snapshot()), request.amount)));
     } else if (!repeat && request.idempotency_key &&
                !claim_idempotency_key(key, KeyUse::refund, request.idempotency_key,
                                       request.amount)) {

@@ -60,9 +60,12 @@ add_usage(const CounterKey &key, int64 amount, int64 limit, int64 *used)
     static SPIPlanPtr plan = nullptr;
     const Oid types[] = {TEXTOID,        TEXTOID, TEXTOID, TIMESTAMPTZOID,
                          TIMESTAMPTZOID, INT8OID, INT8OID};
-    Datum values[] = {CStringGetTextDatum(key.user_id),      CStringGetTextDatum(key.feature),
-                      CStringGetTextDatum(key.period),       TimestampTzGetDatum(key.window_start),
-                      TimestampTzGetDatum(key.window_end),   Int64GetDatum(amount),
+    Datum values[] = {CStringGetTextDatum(key.user_id),
+                      CStringGetTextDatum(key.feature),
+                      CStringGetTextDatum(key.period),
+                      TimestampTzGetDatum(key.window_start),
+                      TimestampTzGetDatum(key.window_end),
+                      Int64GetDatum(amount),
                       Int64GetDatum(limit)};
 
     run_prepared(&plan, add_sql, 7, types, values, nullptr, InvalidSnapshot, false,

@@ -108,8 +108,20 @@ Datum
 decision_row(FunctionCallInfo fcinfo, const Decision &decision)
 {
     enum {
-        allowed, reason, feature, used, usage_limit, remaining, resets_at, retry_after,
-        plan, upgrade_plan, message, upgrade_url, replayed, column_count
+        allowed,
+        reason,
+        feature,
+        used,
+        usage_limit,
+        remaining,
+        resets_at,
+        retry_after,
+        plan,
+        upgrade_plan,
+        message,
+        upgrade_url,
+        replayed,
+        column_count
     };
     Datum values[column_count] = {};
     bool nulls[column_count] = {};
@@ -133,9 +145,9 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     nulls[resets_at] = TIMESTAMP_NOT_FINITE(decision.resets_at);
     nulls[retry_after] = !has_retry(decision);
     if (has_retry(decision))
-        values[retry_after] = DirectFunctionCall2(
-            timestamp_mi, TimestampTzGetDatum(decision.resets_at),
-            TimestampTzGetDatum(decision.decided_at));
+        values[retry_after] =
+            DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(decision.resets_at),
+                                TimestampTzGetDatum(decision.decided_at));
     set_text(values, nulls, plan, decision.plan);
     set_text(values, nulls, upgrade_plan, decision.upgrade_plan);
     set_text(values, nulls, message, decision.message);

@@ -53,8 +53,8 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
 {
     bool found;
 
-    if (hash_get_num_entries(notes) >= max_windows && !hash_search(notes, &key, HASH_FIND, nullptr) &&
-        !evict_one())
+    if (hash_get_num_entries(notes) >= max_windows &&
+        !hash_search(notes, &key, HASH_FIND, nullptr) && !evict_one())
         return nullptr;
     auto *note = static_cast<DenialNote *>(hash_search(notes, &key, HASH_ENTER_NULL, &found));
     if (note && !found) {

@@ -176,8 +176,18 @@ SKENE_FUNCTION(skene_consume_request)
 
 SKENE_FUNCTION(skene_usage)
 {
-    enum { feature, period, used, usage_limit, remaining, window_start, resets_at, plan, entitled,
-           column_count };
+    enum {
+        feature,
+        period,
+        used,
+        usage_limit,
+        remaining,
+        window_start,
+        resets_at,
+        plan,
+        entitled,
+        column_count
+    };
     static SPIPlanPtr features_plan = nullptr;
     MemoryContext context = CurrentMemoryContext;
     ReturnSetInfo *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);

@@ -8,11 +8,9 @@
  */
 #include "outbox/delivery.hpp"
 
-#include "server/owner.hpp"
-#include "server/shared.hpp"
+#include "server/work.hpp"
 #include "settings/secret_file.hpp"
 #include "settings/settings.hpp"
-#include "worker/worker.hpp"
 
 #include "core/delivery_policy.hpp"
 #include "core/http_client.hpp"
@@ -316,7 +314,8 @@ move_deliveries(int timeout_ms)
         Flight &flight = flights[response.tag];
         flight.answered = true;
         flight.status = response.status;
-        flight.delivery = judge_resend(response, flight.attempts, pg_prng_double(&pg_global_prng_state));
+        flight.delivery =
+            judge_resend(response, flight.attempts, pg_prng_double(&pg_global_prng_state));
     }
     for (Flight &flight : flights) {
         if (flight.used && flight.answered) {

@@ -26,9 +26,9 @@ view_argument(FunctionCallInfo fcinfo, int position)
 
 SKENE_FUNCTION(skene_render_email)
 {
-    char *variables =
-        PG_ARGISNULL(7) ? pstrdup("{}")
-                        : DatumGetCString(DirectFunctionCall1(jsonb_out, PG_GETARG_DATUM(7)));
+    char *variables = PG_ARGISNULL(7)
+                          ? pstrdup("{}")
+                          : DatumGetCString(DirectFunctionCall1(jsonb_out, PG_GETARG_DATUM(7)));
     EmailRequest request = {
         .from = view_argument(fcinfo, 0),
         .to = view_argument(fcinfo, 1),

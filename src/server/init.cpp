@@ -56,9 +56,9 @@ SKENE_FUNCTION(skene_wake_worker)
     require_preload();
     if (strcmp(reason, "install") == 0) {
         if (!claim_slot(MyDatabaseId))
-            ereport(WARNING, (errmsg("no worker will run for this database"),
-                              errdetail("At most %d databases of a server have one.",
-                                        max_databases)));
+            ereport(WARNING,
+                    (errmsg("no worker will run for this database"),
+                     errdetail("At most %d databases of a server have one.", max_databases)));
         rescan_at_commit();
         wake_at_commit(MyDatabaseId, wake_extension);
     } else {

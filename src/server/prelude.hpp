@@ -80,16 +80,16 @@ extern "C" {
  * PGDLLEXPORT empty on ELF and declares the function without it.
  */
 #define SKENE_EXPORT __attribute__((visibility("default")))
-#define SKENE_FUNCTION(name)                                                                       \
-    extern "C" {                                                                                   \
-    extern SKENE_EXPORT const Pg_finfo_record *pg_finfo_##name(void);                              \
-    const Pg_finfo_record *pg_finfo_##name(void)                                                   \
-    {                                                                                              \
-        static const Pg_finfo_record info = {1};                                                   \
-        return &info;                                                                              \
-    }                                                                                              \
-    SKENE_EXPORT Datum name(PG_FUNCTION_ARGS);                                                     \
-    }                                                                                              \
+#define SKENE_FUNCTION(name)                                          \
+    extern "C" {                                                      \
+    extern SKENE_EXPORT const Pg_finfo_record *pg_finfo_##name(void); \
+    const Pg_finfo_record *pg_finfo_##name(void)                      \
+    {                                                                 \
+        static const Pg_finfo_record info = {1};                      \
+        return &info;                                                 \
+    }                                                                 \
+    SKENE_EXPORT Datum name(PG_FUNCTION_ARGS);                        \
+    }                                                                 \
     Datum name(PG_FUNCTION_ARGS)
 
 namespace skene

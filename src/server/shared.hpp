@@ -13,11 +13,11 @@ namespace skene
 {
 
 /* Why a worker is woken: bits of WorkerSlot::reasons. */
-constexpr uint32 wake_notes = 1;    /* a window was denied for the first time */
-constexpr uint32 wake_denials = 2;  /* more denials of known windows; no hurry */
-constexpr uint32 wake_outbox = 4;   /* a row was enqueued */
-constexpr uint32 wake_address = 8;  /* a customer got an address */
-constexpr uint32 wake_restart = 16; /* settings of the database changed */
+constexpr uint32 wake_notes = 1;      /* a window was denied for the first time */
+constexpr uint32 wake_denials = 2;    /* more denials of known windows; no hurry */
+constexpr uint32 wake_outbox = 4;     /* a row was enqueued */
+constexpr uint32 wake_address = 8;    /* a customer got an address */
+constexpr uint32 wake_restart = 16;   /* settings of the database changed */
 constexpr uint32 wake_extension = 32; /* the extension was dropped or updated */
 
 enum class WorkerState : uint8 { absent, wanted, starting, running, failed };
@@ -31,8 +31,8 @@ struct WorkerSlot {
     pg_atomic_uint32 reasons;
     pg_atomic_uint32 barred_by; /* pid of a backend that wants no worker here; 0 = none */
     WorkerState state;
-    pid_t pid; /* of the worker; 0 = none */
-    int failures;     /* in a row */
+    pid_t pid;    /* of the worker; 0 = none */
+    int failures; /* in a row */
     TimestampTz next_start;
     TimestampTz started_at;
     TimestampTz last_success_at;

@@ -67,17 +67,15 @@ define_settings()
 {
     constexpr int secret = GUC_SUPERUSER_ONLY;
 
-    DefineCustomEnumVariable("skene_gate.delivery",
-                             "Whether messages in skene.outbox leave the database.",
-                             "capture keeps them for skene.mailbox, on sends them, off leaves them "
-                             "pending.",
-                             &delivery, delivery_capture, delivery_modes, PGC_SUSET, 0, nullptr,
-                             nullptr, nullptr);
-    DefineCustomStringVariable("skene_gate.resend_api_key_file",
-                               "File that holds the API key of Resend.",
-                               "Mode 0600, or 0640 if owned by root; outside the data directory.",
-                               &resend_api_key_file, "", PGC_SUSET, secret, check_file_path,
-                               nullptr, nullptr);
+    DefineCustomEnumVariable(
+        "skene_gate.delivery", "Whether messages in skene.outbox leave the database.",
+        "capture keeps them for skene.mailbox, on sends them, off leaves them "
+        "pending.",
+        &delivery, delivery_capture, delivery_modes, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable(
+        "skene_gate.resend_api_key_file", "File that holds the API key of Resend.",
+        "Mode 0600, or 0640 if owned by root; outside the data directory.", &resend_api_key_file,
+        "", PGC_SUSET, secret, check_file_path, nullptr, nullptr);
     DefineCustomStringVariable("skene_gate.resend_base_url", "Where Resend's API is reached.",
                                nullptr, &resend_base_url, "https://api.resend.com", PGC_SUSET,
                                secret, check_base_url, nullptr, nullptr);
@@ -88,12 +86,11 @@ define_settings()
                                "File that holds the signing secrets of Stripe's webhook, one a "
                                "line.",
                                "Mode 0600, or 0640 if owned by root; outside the data directory.",
-                               &stripe_webhook_secret_file, "", PGC_SUSET, secret,
-                               check_file_path, nullptr, nullptr);
-    DefineCustomIntVariable("skene_gate.max_windows",
-                            "Windows whose denials are held in shared memory at once.", nullptr,
-                            &max_windows, 4096, 64, 1 << 20, PGC_POSTMASTER, 0, nullptr, nullptr,
-                            nullptr);
+                               &stripe_webhook_secret_file, "", PGC_SUSET, secret, check_file_path,
+                               nullptr, nullptr);
+    DefineCustomIntVariable(
+        "skene_gate.max_windows", "Windows whose denials are held in shared memory at once.",
+        nullptr, &max_windows, 4096, 64, 1 << 20, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.past_due_grace",
                             "How long a plan lasts after its payment failed.", nullptr,
                             &past_due_grace, 7 * 86400, 0, 90 * 86400, PGC_SUSET, GUC_UNIT_S,

@@ -11,15 +11,15 @@ namespace skene
 
 enum DeliveryMode : int { delivery_off, delivery_capture, delivery_on };
 
-extern int delivery;                    /* DeliveryMode */
-extern char *resend_api_key_file;       /* "" = none */
+extern int delivery;              /* DeliveryMode */
+extern char *resend_api_key_file; /* "" = none */
 extern char *resend_base_url;
-extern double resend_rate;              /* requests a second */
+extern double resend_rate; /* requests a second */
 extern char *stripe_webhook_secret_file;
-extern int max_windows;                 /* notes of denied windows in shared memory */
-extern int past_due_grace;              /* seconds */
-extern int attribution_window;          /* seconds */
-extern int idempotency_retention;       /* seconds */
+extern int max_windows;           /* notes of denied windows in shared memory */
+extern int past_due_grace;        /* seconds */
+extern int attribution_window;    /* seconds */
+extern int idempotency_retention; /* seconds */
 
 /* Define them all; from _PG_init. */
 void define_settings();

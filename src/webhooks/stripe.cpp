@@ -51,9 +51,9 @@ require_signature(std::string_view payload, std::string_view header)
                  errmsg("Stripe's webhook cannot be verified"), errdetail_internal("%s.", reason),
                  errhint("Put the endpoint's signing secret (whsec_...) into a file and name it in "
                          "skene_gate.stripe_webhook_secret_file.")));
-    SignatureVerdict verdict = verify_stripe_signature(
-        payload, header, {secret.text, static_cast<size_t>(secret.size)},
-        timestamptz_to_time_t(GetCurrentTimestamp()), tolerance_seconds);
+    SignatureVerdict verdict =
+        verify_stripe_signature(payload, header, {secret.text, static_cast<size_t>(secret.size)},
+                                timestamptz_to_time_t(GetCurrentTimestamp()), tolerance_seconds);
     wipe(&secret);
 
     if (verdict == SignatureVerdict::valid)

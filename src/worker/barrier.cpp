@@ -133,7 +133,8 @@ raise_barrier(WorkerSlot *slot)
 void
 lower_barriers(XactEvent event, void *)
 {
-    if (!barring || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+    if (!barring ||
+        (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
         return;
     barring = false;
     for (WorkerSlot &slot : shared->slots) {

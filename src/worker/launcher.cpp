@@ -20,7 +20,6 @@
 #include "gate/denials.hpp"
 #include "server/shared.hpp"
 
-
 namespace skene
 {
 

@@ -8,8 +8,7 @@
 #include "worker/prompts.hpp"
 
 #include "gate/denials.hpp"
-#include "server/shared.hpp"
-#include "worker/worker.hpp"
+#include "server/work.hpp"
 
 namespace skene
 {

@@ -33,8 +33,18 @@ state_name(WorkerSlot &slot)
 
 SKENE_FUNCTION(skene_worker_slots)
 {
-    enum { database_oid, pid, state, started_at, last_success_at, last_error, last_error_at,
-           note_count, notes_lost, column_count };
+    enum {
+        database_oid,
+        pid,
+        state,
+        started_at,
+        last_success_at,
+        last_error,
+        last_error_at,
+        note_count,
+        notes_lost,
+        column_count
+    };
     auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
 
     require_preload();

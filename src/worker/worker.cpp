@@ -8,12 +8,11 @@
  */
 #include "server/owner.hpp"
 #include "server/shared.hpp"
+#include "server/work.hpp"
 #include "gate/denials.hpp"
 #include "outbox/delivery.hpp"
 #include "settings/settings.hpp"
-#include "worker/extension.hpp"
 #include "worker/prompts.hpp"
-#include "worker/worker.hpp"
 
 namespace skene
 {
@@ -42,12 +41,14 @@ release_slot(int code, Datum)
                        TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000);
         slot->state = asked ? WorkerState::wanted : WorkerState::failed;
         slot->failures = asked || healthy ? 0 : slot->failures + 1;
-        slot->next_start =
-            asked ? 0
-                  : TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-                                                1000 * (1 << Min(slot->failures, 8)));
+        slot->next_start = asked ? 0
+                                 : TimestampTzPlusMilliseconds(
+                                       GetCurrentTimestamp(), 1000 * (1 << Min(slot->failures, 8)));
     }
+    bool gone = slot->state == WorkerState::absent;
     LWLockRelease(shared->lock);
+    if (gone)
+        forget_denials(pg_atomic_read_u32(&slot->database));
     wake_launcher();
 }
 
@@ -73,23 +74,6 @@ take_slot(int index)
     before_shmem_exit(release_slot, (Datum) 0);
 }
 
-void
-set_state(WorkerState state)
-{
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    slot->state = state;
-    LWLockRelease(shared->lock);
-}
-
-/* End because the extension is not here (any more). */
-[[noreturn]] void
-leave_database()
-{
-    set_state(WorkerState::absent);
-    forget_denials(MyDatabaseId);
-    proc_exit(0);
-}
-
 struct Schedule {
     uint32 reasons;          /* work that is asked for */
     TimestampTz next_poll;   /* safety poll */
@@ -97,20 +81,29 @@ struct Schedule {
     TimestampTz next_outbox; /* when a row of the outbox is due */
 };
 
-/* Remove idempotency keys past their retention, a batch at a time. */
+/* Remove idempotency keys past their retention, in transactions of a batch each. */
 void
 purge_idempotency_keys()
 {
     static SPIPlanPtr plan = nullptr;
+    constexpr uint64 batch = 1000;
+    uint64 removed;
 
-    run_prepared(&plan, R"sql(
+    do {
+        WorkScope scope;
+        CHECK_FOR_INTERRUPTS();
+        begin_work(&scope);
+        run_prepared(&plan, R"sql(
 DELETE FROM skene.idempotency_keys k
  WHERE k.ctid = ANY (ARRAY(
        SELECT o.ctid FROM skene.idempotency_keys o
         WHERE o.created_at < clock_timestamp()
                              - current_setting('skene_gate.idempotency_retention')::interval
         LIMIT 1000)))sql",
-                 0, nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_DELETE);
+                     0, nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_DELETE);
+        removed = SPI_processed;
+        end_work(&scope);
+    } while (removed == batch);
 }
 
 void
@@ -131,7 +124,8 @@ work(Schedule *schedule)
     bool poll = now >= schedule->next_poll;
     uint32 reasons = schedule->reasons;
 
-    if (poll || (reasons & wake_notes) || ((reasons & wake_denials) && now >= schedule->next_flush)) {
+    if (poll || (reasons & wake_notes) ||
+        ((reasons & wake_denials) && now >= schedule->next_flush)) {
         write_prompts();
         schedule->reasons &= ~(wake_notes | wake_denials);
         schedule->next_flush = TimestampTzPlusMilliseconds(now, denials_flush_ms);
@@ -140,8 +134,6 @@ work(Schedule *schedule)
     if (poll || (reasons & wake_address)) {
         begin_work(&scope);
         readdress_prompts();
-        if (poll)
-            purge_idempotency_keys();
         end_work(&scope);
         schedule->reasons &= ~wake_address;
         reasons |= wake_outbox;
@@ -151,8 +143,10 @@ work(Schedule *schedule)
         schedule->reasons &= ~wake_outbox;
         schedule->next_outbox = empty_outbox();
     }
-    if (poll)
+    if (poll) {
+        purge_idempotency_keys();
         schedule->next_poll = TimestampTzPlusMilliseconds(now, safety_poll_ms);
+    }
 }
 
 /* Milliseconds until there is something to do without being woken. */
@@ -211,54 +205,6 @@ wait_for_work(const Schedule &schedule)
 
 } // namespace
 
-void
-begin_work(WorkScope *scope)
-{
-    Extension extension;
-
-    SetCurrentStatementStartTimestamp();
-    StartTransactionCommand();
-    if (!lock_extension(&extension)) {
-        AbortCurrentTransaction();
-        leave_database();
-    }
-    if (!extension.version_matches)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("skene_gate's SQL objects and library have different versions"),
-                        errhint("Run ALTER EXTENSION skene_gate UPDATE, or restart the server with "
-                                "the matching library.")));
-    pgstat_report_activity(STATE_RUNNING, "skene_gate");
-    PushActiveSnapshot(GetTransactionSnapshot());
-    enter_owner(&scope->owner, extension.owner);
-}
-
-void
-end_work(WorkScope *scope)
-{
-    leave_owner(&scope->owner);
-    PopActiveSnapshot();
-    CommitTransactionCommand();
-    pgstat_report_stat(false);
-    pgstat_report_activity(STATE_IDLE, nullptr);
-}
-
-void
-report_success()
-{
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    slot->last_success_at = GetCurrentTimestamp();
-    LWLockRelease(shared->lock);
-}
-
-void
-report_error(const char *message)
-{
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    slot->last_error_at = GetCurrentTimestamp();
-    strlcpy(slot->last_error, message, sizeof(slot->last_error));
-    LWLockRelease(shared->lock);
-}
-
 extern "C" SKENE_EXPORT void
 skene_worker_main(Datum index)
 {
@@ -274,13 +220,13 @@ skene_worker_main(Datum index)
     BackgroundWorkerInitializeConnectionByOid(pg_atomic_read_u32(&slot->database), InvalidOid, 0);
     /* what is leased must be on disk, here and on a synchronous standby, before it is sent */
     SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
-    MemoryContext loop_context = AllocSetContextCreate(TopMemoryContext, "skene_gate worker",
-                                                       ALLOCSET_DEFAULT_SIZES);
+    MemoryContext loop_context =
+        AllocSetContextCreate(TopMemoryContext, "skene_gate worker", ALLOCSET_DEFAULT_SIZES);
 
     MemoryContextSwitchTo(loop_context);
     begin_work(&scope);
     end_work(&scope);
-    set_state(WorkerState::running);
+    set_worker_state(WorkerState::running);
 
     for (;;) {
         MemoryContextSwitchTo(loop_context);

@@ -58,8 +58,8 @@ at(const char *period, int64_t now, int64_t anchor = 0)
 TEST(Period, AcceptsWhatTheContractNames)
 {
     Period period;
-    for (const char *text : {"1d", "30d", "3660d", "minute", "hour", "day", "week", "month",
-                             "year", "lifetime"})
+    for (const char *text :
+         {"1d", "30d", "3660d", "minute", "hour", "day", "week", "month", "year", "lifetime"})
         EXPECT_TRUE(parse_period(text, &period)) << text;
     EXPECT_TRUE(parse_period("30d", &period));
     EXPECT_EQ(period.kind, PeriodKind::fixed_days);
@@ -145,8 +145,8 @@ TEST(Window, TilesTimeInEveryZone)
         for (int round = 0; round < 4000; round++) {
             int64_t now = static_cast<int64_t>(random() % 2524608000u) * second +
                           static_cast<int64_t>(random() % second);
-            for (const char *period : {"1d", "30d", "minute", "hour", "day", "week", "month",
-                                       "year"}) {
+            for (const char *period :
+                 {"1d", "30d", "minute", "hour", "day", "week", "month", "year"}) {
                 Window window = at(period, now, 12345);
                 ASSERT_LE(window.start, now) << zone << ' ' << period;
                 ASSERT_LT(now, window.end) << zone << ' ' << period;

@@ -1,0 +1,30 @@
+/*
+ * work.hpp: short transactions of a worker on the extension's tables, and what
+ * the worker shows of itself.
+ */
+#pragma once
+
+#include "server/owner.hpp"
+#include "server/shared.hpp"
+
+namespace skene
+{
+
+struct WorkScope {
+    OwnerScope owner;
+};
+
+/*
+ * Begin a transaction as the extension's owner, connected to SPI, with the
+ * extension locked against DROP. Ends the process when the extension is gone,
+ * raises 55000 when its SQL objects are of another version.
+ */
+void begin_work(WorkScope *scope);
+void end_work(WorkScope *scope);
+
+/* Shown in skene.worker_status. */
+void set_worker_state(WorkerState state);
+void report_success();
+void report_error(const char *message);
+
+} // namespace skene
