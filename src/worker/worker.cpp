@@ -139,8 +139,9 @@ work(Schedule *schedule)
         reasons |= wake_outbox;
     }
     if (poll || (reasons & wake_outbox) || now >= schedule->next_outbox) {
-        /* cleared first: what is enqueued meanwhile asks again */
+        /* cleared first: what is enqueued meanwhile asks again; after an error it is due still */
         schedule->reasons &= ~wake_outbox;
+        schedule->next_outbox = now;
         schedule->next_outbox = empty_outbox();
     }
     if (poll) {
