@@ -20,6 +20,21 @@ check_length(const char *what, size_t length, int max)
                     errdetail("It has %zu bytes.", length)));
 }
 
+/*
+ * The declared type of a function's first argument. Not that of the call's expression:
+ * a function called through the fast-path protocol has none.
+ */
+Oid
+first_argument_type(Oid function)
+{
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for function %u", function);
+    Oid type = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proargtypes.values[0];
+    ReleaseSysCache(tuple);
+    return type;
+}
+
 } // namespace
 
 void
@@ -39,7 +54,7 @@ user_id_argument(FunctionCallInfo fcinfo)
 
     if (PG_ARGISNULL(0))
         null_argument("user id");
-    switch (get_fn_expr_argtype(fcinfo->flinfo, 0)) {
+    switch (first_argument_type(fcinfo->flinfo->fn_oid)) {
     case UUIDOID:
         return DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
     case INT8OID:
