@@ -126,12 +126,21 @@ resolve_for_counting(const Request &request, MemoryContext context, Entitlement 
     }
 }
 
-/* Put a denial down in shared memory, where no rollback reaches it. */
+/*
+ * Put a denial down in shared memory, where no rollback reaches it. A customer without
+ * a row has no anchor yet: its denials share the window that any fixed anchor gives,
+ * or each would be the first of a window of its own.
+ */
 void
 note(const Request &request, const Entitlement &entitlement, Reason reason)
 {
     DenialKey key;
+    TimestampTz window_start = entitlement.window_start;
+    TimestampTz window_end = entitlement.window_end;
 
+    if (!entitlement.known_customer)
+        find_window(entitlement.period, entitlement.now, 0, entitlement.zone, &window_start,
+                    &window_end);
     memset(&key, 0, sizeof(key));
     key.database = MyDatabaseId;
     key.kind = reason == Reason::past_due       ? DenialKind::past_due
@@ -140,8 +149,8 @@ note(const Request &request, const Entitlement &entitlement, Reason reason)
     strlcpy(key.period, entitlement.period, sizeof(key.period));
     strlcpy(key.feature, request.feature, sizeof(key.feature));
     strlcpy(key.user_id, request.user_id, sizeof(key.user_id));
-    key.window_start = entitlement.window_start;
-    note_denial(key, entitlement.window_end, entitlement.plan ? entitlement.plan : "",
+    key.window_start = window_start;
+    note_denial(key, window_end, entitlement.plan ? entitlement.plan : "",
                 entitlement.now);
 }
 
