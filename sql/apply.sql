@@ -115,6 +115,8 @@ SELECT skene_apply('{"plans": {"a": {"rank": 1}}}');
 SELECT skene_apply('{"plans": {"free": {"default": true}, "a": {"prices": ["p"]}, "b": {"prices": ["p"]}}}');
 SELECT skene_apply('{"settings": {"upgradeUrl": "javascript:alert(1)"}}');
 SELECT skene_apply('{"settings": {"timeZone": "Mars/Olympus"}}');
+-- known to AT TIME ZONE, but windows cannot be counted in it
+SELECT skene_apply('{"settings": {"timeZone": "PST"}}');
 SELECT skene_apply('{"templates": {"t": {"subject": "s"}}}');
 SELECT skene_apply('export default defineLoop({ steps: [');
 SELECT skene_apply('export default { features: { export: { limit: 5, period: ''30d } } }');

@@ -152,4 +152,10 @@ explain_denial(const char *feature, const Entitlement &entitlement, MemoryContex
     }
 }
 
+SKENE_FUNCTION(skene_valid_time_zone)
+{
+    pg_tz *zone = pg_tzset(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+    PG_RETURN_BOOL(zone && pg_tz_acceptable(zone));
+}
+
 } // namespace skene

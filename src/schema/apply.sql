@@ -7,6 +7,11 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'skene_parse_config';
 COMMENT ON FUNCTION skene.parse_config(text) IS
 'A configuration document as canonical rows; 22023 with line and column when it is wrong';
 
+CREATE FUNCTION skene.valid_time_zone(zone text) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'skene_valid_time_zone';
+COMMENT ON FUNCTION skene.valid_time_zone(text) IS
+'Can windows be counted in this zone? Not in what AT TIME ZONE knows only as an abbreviation';
+
 -- A document that declares no plans was given free and paid. Where the database has plans
 -- of its own it means those, and its tier paid all of them but the default one.
 CREATE FUNCTION skene.fit_plans(document jsonb) RETURNS jsonb
@@ -85,19 +90,24 @@ RETURNS TABLE (object text, name text, action text, old_value jsonb, new_value j
 LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    document  jsonb;
-    removed   jsonb;
-    wanted    jsonb;
+    parsed     jsonb;
+    document   jsonb;
+    time_zone  text;
+    removed    jsonb;
+    wanted     jsonb;
 BEGIN
     IF config IS NULL OR prune IS NULL OR dry_run IS NULL THEN
         RAISE EXCEPTION 'arguments of skene_apply must not be null' USING ERRCODE = '22004';
     END IF;
-    document := skene.parse_config(config);
-    IF NOT prune THEN
-        document := skene.fit_plans(document);
+    parsed := skene.parse_config(config);
+    document := CASE WHEN prune THEN parsed ELSE skene.fit_plans(parsed) END;
+    SELECT r->>'value' INTO time_zone FROM jsonb_array_elements(document->'settings') r
+     WHERE r->>'name' = 'timeZone';
+    IF NOT skene.valid_time_zone(time_zone) THEN
+        RAISE EXCEPTION 'time zone "%" does not exist', time_zone
+            USING ERRCODE = '22023',
+                  HINT = 'Name a zone of pg_timezone_names, such as Europe/Berlin; abbreviations are not enough.';
     END IF;
-    PERFORM now() AT TIME ZONE (r->>'value')
-       FROM jsonb_array_elements(document->'settings') r WHERE r->>'name' = 'timeZone';
 
     IF NOT EXISTS (SELECT FROM skene.config_differences(document, prune)) THEN
         RETURN;
@@ -105,6 +115,8 @@ BEGIN
     IF NOT dry_run THEN
         -- writers of configuration one after the other; readers are not blocked
         LOCK TABLE skene.plans IN SHARE ROW EXCLUSIVE MODE;
+        -- the one before us may have brought the first plans
+        document := CASE WHEN prune THEN parsed ELSE skene.fit_plans(parsed) END;
     END IF;
     SELECT jsonb_agg(d) FILTER (WHERE d.action = 'remove'),
            jsonb_agg(d) FILTER (WHERE d.action <> 'remove')
