@@ -80,14 +80,36 @@ BEGIN
 END
 $$;
 
+-- Subscriptions that came before their customer did. Rows that are locked are left to
+-- whoever holds them: an event that stays unmatched wakes the worker, who calls this again.
+CREATE FUNCTION skene.match_subscriptions(stripe_customer text) RETURNS void
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    orphan    record;
+    old_plan  record;
+BEGIN
+    FOR orphan IN
+        SELECT s.subscription_id, c.user_id
+          FROM skene.subscriptions s JOIN skene.customers c USING (stripe_customer_id)
+         WHERE s.user_id IS NULL AND ($1 IS NULL OR s.stripe_customer_id = $1)
+           FOR UPDATE OF s SKIP LOCKED
+    LOOP
+        SELECT * INTO old_plan FROM skene.plan_of(orphan.user_id);
+        UPDATE skene.subscriptions s SET user_id = orphan.user_id
+         WHERE s.subscription_id = orphan.subscription_id;
+        PERFORM skene.note_plan_change(orphan.user_id, old_plan.plan, old_plan.rank,
+                                       orphan.subscription_id);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION skene.match_subscriptions(text) IS
+'Give subscriptions without a customer to the one that has their Stripe customer; null: of all Stripe customers';
+
 CREATE FUNCTION @extschema@.skene_identify(user_id text, email text DEFAULT NULL,
         name text DEFAULT NULL, attributes jsonb DEFAULT NULL, stripe_customer_id text DEFAULT NULL,
         locale text DEFAULT NULL, time_zone text DEFAULT NULL, created_at timestamptz DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE
-    old_plan   record;
-    orphan     record;
 BEGIN
     PERFORM skene.check_user_id(skene_identify.user_id);
     IF email IS NOT NULL AND NOT skene.valid_address(email) THEN
@@ -126,20 +148,14 @@ BEGIN
            created_at = coalesce(skene_identify.created_at, c.created_at),
            updated_at = clock_timestamp();
 
-    IF skene_identify.email IS NOT NULL THEN
+    IF skene_identify.stripe_customer_id IS NOT NULL THEN
+        PERFORM skene.match_subscriptions(skene_identify.stripe_customer_id);
+    END IF;
+    -- the worker sends prompts that waited for the address, and matches the subscriptions
+    -- of transactions that commit beside this one
+    IF skene_identify.email IS NOT NULL OR skene_identify.stripe_customer_id IS NOT NULL THEN
         PERFORM skene.wake_worker('address');
     END IF;
-    -- subscriptions that came before the customer did
-    FOR orphan IN
-        SELECT s.subscription_id FROM skene.subscriptions s
-         WHERE s.stripe_customer_id = skene_identify.stripe_customer_id AND s.user_id IS NULL
-    LOOP
-        SELECT * INTO old_plan FROM skene.plan_of(skene_identify.user_id);
-        UPDATE skene.subscriptions s SET user_id = skene_identify.user_id
-         WHERE s.subscription_id = orphan.subscription_id;
-        PERFORM skene.note_plan_change(skene_identify.user_id, old_plan.plan, old_plan.rank,
-                                       orphan.subscription_id);
-    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_identify(text, text, text, jsonb, text, text, text, timestamptz) IS

@@ -112,6 +112,8 @@ BEGIN
 
         IF customer IS NULL THEN
             outcome := 'unmatched';
+            -- the customer may be getting its Stripe id beside us
+            PERFORM skene.wake_worker('address');
         ELSIF outcome = 'applied' THEN
             PERFORM skene.link_stripe_customer(customer, event->>'stripe_customer', event->>'email');
             PERFORM skene.note_plan_change(customer, old_plan.plan, old_plan.rank, subscription);

@@ -106,12 +106,13 @@ DELETE FROM skene.idempotency_keys k
     } while (removed == batch);
 }
 
+/* Customers became known: their subscriptions, then prompts that waited for an address. */
 void
-readdress_prompts()
+catch_up_with_customers()
 {
     static SPIPlanPtr plan = nullptr;
 
-    run_prepared(&plan, "SELECT skene.readdress_prompts()", 0, nullptr, nullptr, nullptr,
+    run_prepared(&plan, "SELECT skene.match_subscriptions(NULL), skene.readdress_prompts()", 0, nullptr, nullptr, nullptr,
                  InvalidSnapshot, false, SPI_OK_SELECT);
 }
 
@@ -133,7 +134,7 @@ work(Schedule *schedule)
     }
     if (poll || (reasons & wake_address)) {
         begin_work(&scope);
-        readdress_prompts();
+        catch_up_with_customers();
         end_work(&scope);
         schedule->reasons &= ~wake_address;
         reasons |= wake_outbox;
@@ -221,6 +222,8 @@ skene_worker_main(Datum index)
     BackgroundWorkerInitializeConnectionByOid(pg_atomic_read_u32(&slot->database), InvalidOid, 0);
     /* what is leased must be on disk, here and on a synchronous standby, before it is sent */
     SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
+    /* its statements rely on seeing what was committed before each of them */
+    SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
     MemoryContext loop_context =
         AllocSetContextCreate(TopMemoryContext, "skene_gate worker", ALLOCSET_DEFAULT_SIZES);
 
