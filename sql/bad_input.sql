@@ -59,6 +59,7 @@ SELECT fails($$ SELECT * FROM skene_usage(NULL::text) $$);
 SELECT fails($$ SELECT * FROM skene_consume_request(NULL::text, 'GET', '/export') $$);
 SELECT fails($$ SELECT * FROM skene_consume_request('u1', NULL, '/export') $$);
 SELECT fails($$ SELECT * FROM skene_consume_request('u1', 'GET', NULL) $$);
+SELECT fails(format($$ SELECT * FROM skene_consume_request('u1', 'GET', %L, on_no_match => 'error') $$, repeat('/é', 10000)));
 SELECT fails($$ SELECT skene_identify(NULL::text, 'a@example.com') $$);
 SELECT fails($$ SELECT skene_set_plan(NULL::text, 'pro') $$);
 SELECT fails($$ SELECT skene_override(NULL, 'export', 1) $$);
@@ -111,6 +112,7 @@ SELECT fails($$ SELECT skene_identify('u2', stripe_customer_id => 'cus_1') $$);
 SELECT fails($$ SELECT skene_set_plan('u1', 'gold') $$);
 SELECT fails($$ SELECT skene_override('u1', 'exports', 1) $$);
 SELECT fails($$ SELECT skene_override('u1', 'export', -1) $$);
+SELECT fails($$ SELECT skene_override('u1', NULL, 1) $$);
 
 -- Configuration.
 SELECT fails($$ SELECT skene_apply('{"features": {"export": {"limit": -1, "period": "30d"}}}') $$);
@@ -139,6 +141,9 @@ SELECT fails($$ SELECT skene_stripe_webhook('\xff00'::bytea, 't=1,v1=00') $$);
 
 -- Operation.
 SELECT skene_retry(4711), skene_cancel(NULL);
+SELECT fails($$ SELECT skene_pause(NULL) $$);
+SELECT fails($$ SELECT skene_pause('sendgrid') $$);
+SELECT fails($$ SELECT skene_resume('resnd') $$);
 SELECT fails($$ SELECT skene_grant_role(NULL, 'app') $$);
 SELECT fails($$ SELECT skene_grant_role('postgres', 'boss') $$);
 SELECT fails($$ SELECT skene_grant_role('regress_skene_nobody', 'app') $$);

@@ -56,6 +56,14 @@ feature_of_endpoint(Oid owner, const char *method, const char *path)
     return feature;
 }
 
+/* How many bytes of a caller's text to show in a message. */
+int
+shown_bytes(const char *text)
+{
+    int length = static_cast<int>(strlen(text));
+    return pg_mbcliplen(text, length, 200);
+}
+
 /* The answer for a request that no feature's endpoints match. */
 Decision
 no_match(const char *policy, const char *method, const char *path)
@@ -74,7 +82,8 @@ no_match(const char *policy, const char *method, const char *path)
         return decision;
     }
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("no feature has an endpoint that matches %s %s", method, path),
+                    errmsg("no feature has an endpoint that matches %.*s %.*s", shown_bytes(method),
+                           method, shown_bytes(path), path),
                     errhint("Add the endpoint to a feature of the configuration, or pass "
                             "on_no_match => 'allow' or 'deny'.")));
     pg_unreachable();

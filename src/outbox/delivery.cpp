@@ -193,6 +193,20 @@ start(const Leased &leased, const Secret &key)
     }
 }
 
+/*
+ * Can a header carry the key? One that cannot is a mistake of the configuration, and no
+ * message should die of it.
+ */
+bool
+is_one_word(const Secret &key)
+{
+    for (int i = 0; i < key.size; i++) {
+        if (key.text[i] <= ' ' || key.text[i] > '~')
+            return false;
+    }
+    return true;
+}
+
 /* delivery = on: lease and send as much as the rate and our slots allow. */
 TimestampTz
 send()
@@ -210,6 +224,12 @@ send()
     if (!read_secret("skene_gate.resend_api_key_file", resend_api_key_file, &key, reason,
                      sizeof(reason))) {
         change_problem(reason);
+        return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), secret_retry_ms);
+    }
+    if (!is_one_word(key)) {
+        wipe(&key);
+        change_problem("the file named by skene_gate.resend_api_key_file must hold one key and "
+                       "nothing else");
         return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), secret_retry_ms);
     }
     wanted = take_tokens(wanted);

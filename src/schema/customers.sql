@@ -22,12 +22,28 @@ CREATE FUNCTION skene.check_plan(plan text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM skene.plans p WHERE p.plan = check_plan.plan) THEN
-        RAISE EXCEPTION 'plan "%" does not exist', plan
+        RAISE EXCEPTION 'plan "%" does not exist', left(plan, 63)
             USING ERRCODE = '42704',
                   HINT = coalesce('Plans are: '
                                   || (SELECT string_agg(p.plan, ', ' ORDER BY p.rank, p.plan)
                                         FROM skene.plans p) || '.',
                                   'No plan is configured; apply a configuration with skene_apply().');
+    END IF;
+END
+$$;
+
+CREATE FUNCTION skene.check_feature(feature text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    IF feature IS NULL THEN
+        RAISE EXCEPTION 'feature must not be null' USING ERRCODE = '22004';
+    ELSIF NOT EXISTS (SELECT FROM skene.features f WHERE f.feature = check_feature.feature) THEN
+        RAISE EXCEPTION 'feature "%" does not exist', left(feature, 63)
+            USING ERRCODE = '42704',
+                  HINT = coalesce('Features are: '
+                                  || (SELECT string_agg(f.feature, ', ' ORDER BY f.feature)
+                                        FROM skene.features f) || '.',
+                                  'No feature is configured; apply a configuration with skene_apply().');
     END IF;
 END
 $$;
@@ -224,9 +240,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg
 #variable_conflict use_column
 BEGIN
     PERFORM skene.check_user_id(skene_override.user_id);
-    IF NOT EXISTS (SELECT FROM skene.features f WHERE f.feature = skene_override.feature) THEN
-        RAISE EXCEPTION 'feature "%" does not exist', skene_override.feature USING ERRCODE = '42704';
-    END IF;
+    PERFORM skene.check_feature(skene_override.feature);
     IF skene_override.usage_limit < 0 THEN
         RAISE EXCEPTION 'usage_limit must not be negative' USING ERRCODE = '22023';
     END IF;

@@ -143,13 +143,22 @@ COMMENT ON FUNCTION skene.next_due() IS
 
 -- Operation ------------------------------------------------------------------
 
+CREATE FUNCTION skene.check_provider(provider text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    IF provider IS NULL THEN
+        RAISE EXCEPTION 'provider must not be null' USING ERRCODE = '22004';
+    ELSIF provider NOT IN ('*', 'resend', 'stripe') THEN
+        RAISE EXCEPTION 'there is no provider "%"', left(provider, 63)
+            USING ERRCODE = '22023', HINT = 'Providers are: resend, stripe; * is all of them.';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION @extschema@.skene_pause(provider text DEFAULT '*') RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
-    IF $1 IS NULL OR $1 NOT IN ('*', 'resend', 'stripe') THEN
-        RAISE EXCEPTION 'there is no provider "%"', $1
-            USING ERRCODE = '22023', HINT = 'Providers are: resend, stripe; * is all of them.';
-    END IF;
+    PERFORM skene.check_provider($1);
     INSERT INTO skene.pauses (provider) VALUES ($1) ON CONFLICT DO NOTHING;
 END
 $$;
@@ -159,6 +168,7 @@ COMMENT ON FUNCTION @extschema@.skene_pause(text) IS
 CREATE FUNCTION @extschema@.skene_resume(provider text DEFAULT '*') RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM skene.check_provider($1);
     DELETE FROM skene.pauses p WHERE $1 IN (p.provider, '*');
     IF $1 = '*' THEN
         DELETE FROM skene.instance
@@ -192,10 +202,17 @@ COMMENT ON FUNCTION @extschema@.skene_retry(bigint) IS
 
 CREATE FUNCTION @extschema@.skene_cancel(id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    prompt bigint;
 BEGIN
     UPDATE skene.outbox SET state = 'cancelled', settled_at = clock_timestamp()
-     WHERE outbox_id = id AND state IN ('pending', 'held', 'dead');
-    RETURN FOUND;
+     WHERE outbox_id = id AND state IN ('pending', 'held', 'dead')
+    RETURNING prompt_id INTO prompt;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE skene.prompts SET state = 'cancelled' WHERE prompt_id = prompt;
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_cancel(bigint) IS

@@ -93,6 +93,12 @@ delivery_is('eve', 'sent 1 200 sent', 'until it is resumed');
 delivery_is('dan', 'cancelled 0 cancelled', 'who has paid meanwhile is asked no more');
 is(scalar(requests_for('dan')), 0, 'not once');
 
+sql(q{SELECT skene_pause('resend')});
+enqueue('dot');
+is(sql(q{SELECT skene_cancel(outbox_id) FROM skene.outbox WHERE user_id = 'dot'}), 't', 'cancelling');
+delivery_is('dot', 'cancelled 0 cancelled', 'ends the message and its prompt');
+sql(q{SELECT skene_resume('resend')});
+
 # What goes wrong ----------------------------------------------------------------------
 
 resend_fault({ kind => 'status', status => 503 });
@@ -158,6 +164,10 @@ set('resend_api_key_file', '/nowhere/key');
 ok( $node->poll_query_until('postgres', $told,
 		'could not open the file named by skene_gate.resend_api_key_file: No such file or directory'),
 	'a missing one is named by its setting');
+set('resend_api_key_file', write_secret('two_keys', "$api_key\n# the old one"));
+ok( $node->poll_query_until('postgres', $told,
+		'the file named by skene_gate.resend_api_key_file must hold one key and nothing else'),
+	'one that holds more than a key stops delivery');
 delivery_is('lea', 'pending 0 queued', 'meanwhile nothing is sent');
 set('resend_api_key_file', $key_file);
 delivery_is('lea', 'sent 1 200 sent', 'with a good file it is');
