@@ -43,7 +43,26 @@ write_one(const TakenDenials &denials)
                  10, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
 }
 
-/* Write one note in a subtransaction; a failure is logged and its denials are lost. */
+/* Is an error nothing to do with the note, so that it may be written another time? */
+bool
+may_pass(int sqlerrcode)
+{
+    switch (ERRCODE_TO_CATEGORY(sqlerrcode)) {
+    case ERRCODE_INVALID_TRANSACTION_STATE: /* the database is set to read only */
+    case ERRCODE_TRANSACTION_ROLLBACK:
+    case ERRCODE_INSUFFICIENT_RESOURCES:
+    case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: /* lock_timeout */
+    case ERRCODE_OPERATOR_INTERVENTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/*
+ * Write one note in a subtransaction. An error that is the note's own is logged and its
+ * denials are lost; after any other one the whole batch is put back.
+ */
 void
 write_guarded(const TakenDenials &denials)
 {
@@ -67,9 +86,7 @@ write_guarded(const TakenDenials &denials)
         RollbackAndReleaseCurrentSubTransaction();
         MemoryContextSwitchTo(context);
         CurrentResourceOwner = owner;
-        /* an interrupt or a shutdown is not this note's fault */
-        if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-            error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+        if (may_pass(error->sqlerrcode))
             ReThrowError(error);
         report_error(error->message);
         pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(denials.count));

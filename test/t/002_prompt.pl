@@ -177,6 +177,31 @@ prompted('after', 'export', 'limit_reached queued 1 1', 'the worker has seen the
 is($node->safe_psql('postgres', q{SELECT state FROM skene.prompts WHERE user_id = 'gone'}),
 	'no_address', 'a window that is over prompts nobody');
 
+# Settings of the database ---------------------------------------------------------------
+
+$node->safe_psql('postgres', q{
+	CREATE TABLE public.isolation (level text);
+	CREATE FUNCTION note_isolation() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO public.isolation VALUES (current_setting('transaction_isolation')); RETURN NULL; END $$;
+	CREATE TRIGGER note_isolation AFTER INSERT ON skene.prompts FOR EACH ROW EXECUTE FUNCTION note_isolation();
+	ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'});
+customer('serial');
+$node->safe_psql('postgres', q{SELECT skene_consume('serial', 'export')});
+prompted('serial', 'export', 'limit_reached queued 1 1', 'a database that is serializable by default');
+is($node->safe_psql('postgres', 'SELECT DISTINCT level FROM isolation'),
+	'read committed', 'does not make the worker so');
+
+customer('closed');
+$node->safe_psql('postgres', q{
+	DROP TRIGGER note_isolation ON skene.prompts;
+	ALTER DATABASE postgres RESET default_transaction_isolation;
+	ALTER DATABASE postgres SET default_transaction_read_only = on});
+$node->safe_psql('postgres', q{BEGIN READ WRITE; SELECT skene_consume('closed', 'export'); COMMIT});
+wait_until($node, 'postgres', q{SELECT last_error ~ 'read-only' FROM skene_status()});
+$node->safe_psql('postgres', q{
+	BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT});
+prompted('closed', 'export', 'limit_reached queued 1 1', 'one that is read only for a while gets its prompts later');
+
 # Ten thousand denials ---------------------------------------------------------------------
 
 $node->pgbench(
