@@ -115,6 +115,9 @@ SELECT skene_apply('{"plans": {"a": {"rank": 1}}}');
 SELECT skene_apply('{"plans": {"free": {"default": true}, "a": {"prices": ["p"]}, "b": {"prices": ["p"]}}}');
 SELECT skene_apply('{"settings": {"upgradeUrl": "javascript:alert(1)"}}');
 SELECT skene_apply('{"settings": {"timeZone": "Mars/Olympus"}}');
+SELECT skene_apply('{"settings": {"emailFrom": "Acme"}}');
+SELECT skene_apply('{"templates": {"bad": {"subject": "{{name}}", "text": "{{#name}} unclosed"}}}');
+SELECT skene_apply('{"templates": {"bad": {"subject": "{{nmae}}", "text": "x"}}}');
 -- known to AT TIME ZONE, but windows cannot be counted in it
 SELECT skene_apply('{"settings": {"timeZone": "PST"}}');
 SELECT skene_apply('{"templates": {"t": {"subject": "s"}}}');

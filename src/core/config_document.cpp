@@ -7,6 +7,7 @@
 
 #include "core/characters.hpp"
 #include "core/config_loop.hpp"
+#include "core/email.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -141,6 +142,9 @@ read_settings(const Node &settings, Document *document)
         const std::string &value = string_of(node, node.key);
         if (std::any_of(value.begin(), value.end(), is_control))
             refuse(node.where, node.key + " must not contain control characters");
+        if ((node.key == "emailFrom" || node.key == "replyTo") && !valid_mailbox(value))
+            refuse(node.where, node.key + " must be an e-mail address or \"Name <address>\"",
+                   "A name with punctuation belongs in double quotes.");
         if (node.key == "upgradeUrl" && !valid_link(value))
             refuse(node.where, "upgradeUrl must be an https:// address",
                    "http:// is accepted on localhost only.");

@@ -84,19 +84,6 @@ valid_display_name(std::string_view name)
     return name.find_first_of("\"\\<>,;:@") == name.npos;
 }
 
-/* Is this "Name <address>" or a bare address? */
-bool
-valid_mailbox(std::string_view mailbox)
-{
-    if (has_controls(mailbox))
-        return false;
-    size_t open = mailbox.rfind('<');
-    if (open == mailbox.npos || mailbox.back() != '>')
-        return valid_address(mailbox);
-    return valid_display_name(trim(mailbox.substr(0, open))) &&
-           valid_address(mailbox.substr(open + 1, mailbox.size() - open - 2));
-}
-
 void
 check_utf8(std::string_view text, const char *name)
 {
@@ -221,6 +208,18 @@ render_email(const EmailRequest &request, EmailResult *result) noexcept
         /* no other exception is known to get here */
         copy_message(result->problem, error.what());
     }
+}
+
+bool
+valid_mailbox(std::string_view mailbox) noexcept
+{
+    if (has_controls(mailbox))
+        return false;
+    size_t open = mailbox.rfind('<');
+    if (open == mailbox.npos || mailbox.back() != '>')
+        return valid_address(mailbox);
+    return valid_display_name(trim(mailbox.substr(0, open))) &&
+           valid_address(mailbox.substr(open + 1, mailbox.size() - open - 2));
 }
 
 } // namespace skene

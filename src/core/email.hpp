@@ -48,4 +48,7 @@ void render_email(const EmailRequest &request, EmailResult *result) noexcept;
  */
 bool valid_address(std::string_view address) noexcept;
 
+/* Is this a sender: "Name <address>" or a bare address? */
+bool valid_mailbox(std::string_view mailbox) noexcept;
+
 } // namespace skene

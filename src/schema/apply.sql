@@ -112,6 +112,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM skene.config_differences(document, prune)) THEN
         RETURN;
     END IF;
+    PERFORM skene.check_templates(document->'templates');
     IF NOT dry_run THEN
         -- writers of configuration one after the other; readers are not blocked
         LOCK TABLE skene.plans IN SHARE ROW EXCLUSIVE MODE;

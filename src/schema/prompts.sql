@@ -64,6 +64,30 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION skene.prompt_variables(skene.prompts) IS 'Values of the {{variables}} of a prompt''s e-mail';
 
+-- Refuse templates that no prompt could be rendered with. Every variable has a value here
+-- that may stand for any of them.
+CREATE FUNCTION skene.check_templates(templates jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    template   skene.templates;
+    variables  jsonb := (SELECT jsonb_object_agg(name, 'https://example.com')
+                           FROM jsonb_object_keys(skene.prompt_variables(NULL)) name);
+BEGIN
+    FOR template IN SELECT * FROM jsonb_populate_recordset(NULL::skene.templates, templates)
+    LOOP
+        BEGIN
+            PERFORM skene.render_email('a@example.com', 'a@example.com', NULL, template.subject,
+                                       template.html, template.text, NULL, variables);
+        EXCEPTION WHEN invalid_parameter_value THEN
+            RAISE EXCEPTION 'template "%" cannot be rendered', template.template
+                USING ERRCODE = '22023', DETAIL = 'Problem in ' || SQLERRM || '.';
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION skene.check_templates(jsonb) IS
+'Fails with 22023 for canonical rows of templates that have unknown variables or unclosed sections';
+
 -- Render a new prompt into the outbox, or say in its state why there is no e-mail.
 CREATE FUNCTION skene.enqueue_prompt() RETURNS trigger
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
