@@ -4,6 +4,7 @@
 #include "gate/entitlement.hpp"
 
 #include "core/window.hpp"
+#include "server/clock.hpp"
 #include "server/owner.hpp"
 
 namespace skene
@@ -27,7 +28,7 @@ SELECT c.anchor,
   LEFT JOIN skene.plans d ON d.is_default
   LEFT JOIN skene.entitlements e ON e.feature = f.feature AND e.plan = coalesce(cp.plan, d.plan)
   LEFT JOIN skene.overrides o ON o.user_id = $1 AND o.feature = f.feature
-                             AND (o.expires_at IS NULL OR o.expires_at > clock_timestamp())
+                             AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
  WHERE f.feature = $2)sql";
 
 const char *const explain_sql = R"sql(
@@ -106,7 +107,7 @@ resolve_entitlement(const char *user_id, const char *feature, Snapshot snapshot,
     if (SPI_processed == 0)
         unknown_feature(feature);
 
-    entitlement->now = GetCurrentTimestamp();
+    entitlement->now = gate_time();
     entitlement->known_customer = !column_is_null(1);
     entitlement->anchor = time_column(1, entitlement->now);
     entitlement->plan = text_column(2, context);

@@ -8,6 +8,7 @@
  */
 #include "outbox/delivery.hpp"
 
+#include "server/clock.hpp"
 #include "server/work.hpp"
 #include "settings/secret_file.hpp"
 #include "settings/settings.hpp"
@@ -64,7 +65,7 @@ change_problem(const char *problem)
 int
 take_tokens(int wanted)
 {
-    TimestampTz now = GetCurrentTimestamp();
+    TimestampTz now = gate_time();
     double burst = Max(1.0, resend_rate);
 
     if (refilled_at != 0)
@@ -79,7 +80,7 @@ take_tokens(int wanted)
 TimestampTz
 next_token_at()
 {
-    return GetCurrentTimestamp() +
+    return gate_time() +
            static_cast<int64>(Max(0.0, 1.0 - tokens) / resend_rate * USECS_PER_SEC) + 1000;
 }
 
@@ -224,7 +225,7 @@ send()
     if (!read_secret("skene_gate.resend_api_key_file", resend_api_key_file, &key, reason,
                      sizeof(reason))) {
         change_problem(reason);
-        return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), secret_retry_ms);
+        return TimestampTzPlusMilliseconds(gate_time(), secret_retry_ms);
     }
     if (!is_one_word(key)) {
         wipe(&key);

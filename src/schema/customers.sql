@@ -72,7 +72,7 @@ BEGIN
     IF planned.plan IS NOT DISTINCT FROM old_plan THEN
         RETURN;
     END IF;
-    now_at := clock_timestamp();
+    now_at := skene.gate_time();
     SELECT s.amount, s.currency INTO paid FROM skene.subscriptions s
      WHERE s.subscription_id = subscription;
     SELECT p.prompt_id, p.feature, p.first_denied_at INTO prompt FROM skene.prompts p
@@ -141,7 +141,7 @@ BEGIN
             USING ERRCODE = '22023',
                   HINT = 'stripe_customer_id takes 1 to 255 bytes, name 1 kB, locale 63 bytes, attributes 64 kB.';
     END IF;
-    IF created_at NOT BETWEEN '2000-01-01+00' AND clock_timestamp() + interval '1 day' THEN
+    IF created_at NOT BETWEEN '2000-01-01+00' AND skene.gate_time() + interval '1 day' THEN
         RAISE EXCEPTION 'created_at must lie between the year 2000 and now' USING ERRCODE = '22023';
     END IF;
     -- an unknown zone raises 22023 here
@@ -152,8 +152,8 @@ BEGIN
     VALUES (skene_identify.user_id, skene_identify.email, skene_identify.name,
             coalesce(skene_identify.attributes, '{}'), skene_identify.stripe_customer_id,
             skene_identify.locale, skene_identify.time_zone,
-            coalesce(skene_identify.created_at, clock_timestamp()),
-            coalesce(skene_identify.created_at, clock_timestamp()))
+            coalesce(skene_identify.created_at, skene.gate_time()),
+            coalesce(skene_identify.created_at, skene.gate_time()))
     ON CONFLICT (user_id) DO UPDATE
        SET email = coalesce(excluded.email, c.email),
            name = coalesce(excluded.name, c.name),
@@ -162,7 +162,7 @@ BEGIN
            locale = coalesce(excluded.locale, c.locale),
            time_zone = coalesce(excluded.time_zone, c.time_zone),
            created_at = coalesce(skene_identify.created_at, c.created_at),
-           updated_at = clock_timestamp();
+           updated_at = skene.gate_time();
 
     IF skene_identify.stripe_customer_id IS NOT NULL THEN
         PERFORM skene.match_subscriptions(skene_identify.stripe_customer_id);
@@ -211,10 +211,10 @@ BEGIN
         INSERT INTO skene.subscriptions AS s (subscription_id, user_id, source, plan, status,
                                               current_period_start, ends_at, reason)
         VALUES (manual, skene_set_plan.user_id, 'manual', skene_set_plan.plan, 'active',
-                clock_timestamp(), skene_set_plan.ends_at, skene_set_plan.reason)
+                skene.gate_time(), skene_set_plan.ends_at, skene_set_plan.reason)
         ON CONFLICT (subscription_id) DO UPDATE
            SET plan = excluded.plan, ends_at = excluded.ends_at, reason = excluded.reason,
-               updated_at = clock_timestamp();
+               updated_at = skene.gate_time();
     END IF;
     PERFORM skene.note_plan_change(skene_set_plan.user_id, old_plan.plan, old_plan.rank, manual);
 END
@@ -249,7 +249,7 @@ BEGIN
             skene_override.expires_at, skene_override.reason)
     ON CONFLICT (user_id, feature) DO UPDATE
        SET usage_limit = excluded.usage_limit, expires_at = excluded.expires_at,
-           reason = excluded.reason, created_at = clock_timestamp();
+           reason = excluded.reason, created_at = skene.gate_time();
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_override(text, text, bigint, timestamptz, text) IS

@@ -27,11 +27,11 @@ SELECT DISTINCT ON (s.user_id)
   FROM skene.subscriptions s
   JOIN skene.plans p ON p.plan = s.plan
  WHERE s.user_id IS NOT NULL
-   AND (s.ends_at IS NULL OR s.ends_at > clock_timestamp())
+   AND (s.ends_at IS NULL OR s.ends_at > skene.gate_time())
    AND (s.status IN ('active', 'trialing')
         OR (s.status = 'past_due'
             AND s.past_due_since + current_setting('skene_gate.past_due_grace')::interval
-                > clock_timestamp()))
+                > skene.gate_time()))
  ORDER BY s.user_id, p.rank DESC, s.subscription_id;
 COMMENT ON VIEW skene.customer_plans IS
     'The best plan that each customer''s subscriptions grant now; customers not listed have the default plan';

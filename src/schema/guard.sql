@@ -50,6 +50,11 @@ CREATE FUNCTION skene.database_oid() RETURNS oid
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'skene_database_oid';
 COMMENT ON FUNCTION skene.database_oid() IS 'OID of the current database';
 
+CREATE FUNCTION skene.gate_time() RETURNS timestamptz
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'skene_gate_time';
+COMMENT ON FUNCTION skene.gate_time() IS
+'The time the gate goes by: clock_timestamp(), moved by skene_gate.clock_offset';
+
 CREATE FUNCTION skene.wake_worker(reason text) RETURNS void
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'skene_wake_worker';
 COMMENT ON FUNCTION skene.wake_worker(text) IS

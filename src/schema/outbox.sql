@@ -24,10 +24,10 @@ COMMENT ON FUNCTION skene.fenced() IS
 CREATE FUNCTION skene.cancel_answered() RETURNS void
 LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
     WITH answered AS (
-        UPDATE skene.outbox o SET state = 'cancelled', settled_at = clock_timestamp(),
+        UPDATE skene.outbox o SET state = 'cancelled', settled_at = skene.gate_time(),
                                   last_error = 'the customer has another plan by now'
           FROM skene.prompts p
-         WHERE o.state = 'pending' AND o.next_attempt_at <= clock_timestamp()
+         WHERE o.state = 'pending' AND o.next_attempt_at <= skene.gate_time()
            AND p.prompt_id = o.prompt_id
            AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
         RETURNING o.prompt_id)
@@ -45,15 +45,15 @@ BEGIN
     END IF;
     -- leases of a worker that died; what it sent is unknown, so key and bytes stay
     UPDATE skene.outbox SET state = 'pending', lease_token = NULL, lease_expires_at = NULL
-     WHERE state = 'leased' AND lease_expires_at <= clock_timestamp();
+     WHERE state = 'leased' AND lease_expires_at <= skene.gate_time();
     PERFORM skene.cancel_answered();
     RETURN QUERY
     UPDATE skene.outbox o
        SET state = 'leased', lease_token = gen_random_uuid(),
-           lease_expires_at = clock_timestamp() + lease, attempts = o.attempts + 1,
-           first_attempt_at = coalesce(o.first_attempt_at, clock_timestamp())
+           lease_expires_at = skene.gate_time() + lease, attempts = o.attempts + 1,
+           first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
       FROM (SELECT d.outbox_id FROM skene.outbox d
-             WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
+             WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
                AND d.origin_system = skene.system_identifier()
                AND d.origin_database = skene.database_oid()
                AND NOT EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN (d.provider, '*'))
@@ -83,7 +83,7 @@ BEGIN
         RETURN false;
     END IF;
     final := CASE WHEN verdict IN ('sent', 'dead') THEN verdict
-                  WHEN clock_timestamp() + wait > row_of.first_attempt_at + interval '23 hours' THEN 'dead'
+                  WHEN skene.gate_time() + wait > row_of.first_attempt_at + interval '23 hours' THEN 'dead'
                   ELSE 'pending' END;
     UPDATE skene.outbox
        SET state = final, lease_token = NULL, lease_expires_at = NULL, last_status = status,
@@ -91,9 +91,9 @@ BEGIN
                              THEN concat_ws('; ', error, 'given up: no answer within 23 hours')
                              ELSE error END,
            provider_id = coalesce(sent_id, provider_id),
-           next_attempt_at = CASE WHEN final = 'pending' THEN clock_timestamp() + wait
+           next_attempt_at = CASE WHEN final = 'pending' THEN skene.gate_time() + wait
                                   ELSE next_attempt_at END,
-           settled_at = CASE WHEN final <> 'pending' THEN clock_timestamp() END
+           settled_at = CASE WHEN final <> 'pending' THEN skene.gate_time() END
      WHERE outbox_id = settled_id;
     IF final IN ('sent', 'dead') THEN
         UPDATE skene.prompts SET state = CASE final WHEN 'sent' THEN 'sent' ELSE 'failed' END,
@@ -102,9 +102,9 @@ BEGIN
     END IF;
     -- a key or an account at fault concerns every row of the provider
     IF verdict = 'halt' THEN
-        UPDATE skene.outbox SET next_attempt_at = clock_timestamp() + wait
+        UPDATE skene.outbox SET next_attempt_at = skene.gate_time() + wait
          WHERE state = 'pending' AND provider = row_of.provider
-           AND next_attempt_at < clock_timestamp() + wait;
+           AND next_attempt_at < skene.gate_time() + wait;
     END IF;
     RETURN true;
 END
@@ -122,8 +122,8 @@ BEGIN
         RETURN 0;
     END IF;
     PERFORM skene.cancel_answered();
-    UPDATE skene.outbox SET state = 'captured', settled_at = clock_timestamp()
-     WHERE state = 'pending' AND next_attempt_at <= clock_timestamp()
+    UPDATE skene.outbox SET state = 'captured', settled_at = skene.gate_time()
+     WHERE state = 'pending' AND next_attempt_at <= skene.gate_time()
        AND origin_system = skene.system_identifier() AND origin_database = skene.database_oid();
     GET DIAGNOSTICS captured = ROW_COUNT;
     RETURN captured;
@@ -134,9 +134,9 @@ COMMENT ON FUNCTION skene.capture_outbox() IS 'Keep due rows instead of sending 
 CREATE FUNCTION skene.next_due() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT least((SELECT min(next_attempt_at) FROM skene.outbox
-                   WHERE state = 'pending' AND next_attempt_at > clock_timestamp()),
+                   WHERE state = 'pending' AND next_attempt_at > skene.gate_time()),
                  (SELECT min(lease_expires_at) FROM skene.outbox
-                   WHERE state = 'leased' AND lease_expires_at > clock_timestamp()))
+                   WHERE state = 'leased' AND lease_expires_at > skene.gate_time()))
 $$;
 COMMENT ON FUNCTION skene.next_due() IS
     'When a row becomes due or a lease runs out; null: when something is enqueued';
@@ -187,7 +187,7 @@ CREATE FUNCTION @extschema@.skene_retry(id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE skene.outbox
-       SET state = 'pending', next_attempt_at = clock_timestamp(), first_attempt_at = NULL,
+       SET state = 'pending', next_attempt_at = skene.gate_time(), first_attempt_at = NULL,
            settled_at = NULL,
            origin_system = skene.system_identifier(), origin_database = skene.database_oid()
      WHERE outbox_id = id AND state IN ('pending', 'dead', 'held', 'captured', 'cancelled');
@@ -205,7 +205,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
     prompt bigint;
 BEGIN
-    UPDATE skene.outbox SET state = 'cancelled', settled_at = clock_timestamp()
+    UPDATE skene.outbox SET state = 'cancelled', settled_at = skene.gate_time()
      WHERE outbox_id = id AND state IN ('pending', 'held', 'dead')
     RETURNING prompt_id INTO prompt;
     IF NOT FOUND THEN

@@ -60,7 +60,7 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
              ON e.plan = $1.plan AND e.feature = $1.feature AND e.period = $1.period
       LEFT JOIN skene.overrides o
              ON o.user_id = $1.user_id AND o.feature = $1.feature
-            AND (o.expires_at IS NULL OR o.expires_at > clock_timestamp())
+            AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
 $$;
 COMMENT ON FUNCTION skene.prompt_variables(skene.prompts) IS 'Values of the {{variables}} of a prompt''s e-mail';
 
@@ -175,6 +175,6 @@ LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
     UPDATE skene.prompts p SET state = 'new', error = NULL
       FROM skene.customers c
      WHERE p.state = 'no_address' AND c.user_id = p.user_id AND c.email IS NOT NULL
-       AND p.window_end > clock_timestamp()
+       AND p.window_end > skene.gate_time()
 $$;
 COMMENT ON FUNCTION skene.readdress_prompts() IS 'Sends prompts whose customer has got an address';

@@ -31,9 +31,9 @@ RETURNS void LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     INSERT INTO skene.customers (user_id, email, anchor)
-    VALUES (linked_user, CASE WHEN skene.valid_address(address) THEN address END, clock_timestamp())
+    VALUES (linked_user, CASE WHEN skene.valid_address(address) THEN address END, skene.gate_time())
     ON CONFLICT (user_id) DO NOTHING;
-    UPDATE skene.customers SET stripe_customer_id = stripe_customer, updated_at = clock_timestamp()
+    UPDATE skene.customers SET stripe_customer_id = stripe_customer, updated_at = skene.gate_time()
      WHERE user_id = linked_user AND stripe_customer_id IS NULL
        AND NOT EXISTS (SELECT FROM skene.customers WHERE stripe_customer_id = stripe_customer);
 END
@@ -80,7 +80,7 @@ BEGIN
                    plan = CASE WHEN s.event_created IS NULL THEN skene.plan_for_prices('{}') ELSE s.plan END,
                    amount = coalesce(s.amount, (event->>'amount')::bigint),
                    currency = coalesce(s.currency, event->>'currency'),
-                   updated_at = clock_timestamp()
+                   updated_at = skene.gate_time()
              WHERE s.subscription_id = subscription;
         ELSIF created < stored.event_created
               OR (stored.event_created IS NOT NULL AND event->>'type' = 'customer.subscription.created')
@@ -106,7 +106,7 @@ BEGIN
                    past_due_since = CASE WHEN event->>'status' = 'past_due'
                                          THEN coalesce(s.past_due_since, created) END,
                    event_created = created,
-                   updated_at = clock_timestamp()
+                   updated_at = skene.gate_time()
              WHERE s.subscription_id = subscription;
         END IF;
 

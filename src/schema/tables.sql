@@ -73,8 +73,8 @@ CREATE TABLE skene.customers (
     locale              text,
     time_zone           text,
     anchor              timestamptz NOT NULL,
-    created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
-    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at          timestamptz NOT NULL DEFAULT skene.gate_time(),
+    updated_at          timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.customers IS 'Accounts that are limited and billed';
 COMMENT ON COLUMN skene.customers.anchor IS
@@ -98,7 +98,7 @@ CREATE TABLE skene.subscriptions (
     past_due_since      timestamptz,
     reason              text,
     event_created       timestamptz,
-    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp()
+    updated_at          timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 CREATE INDEX subscriptions_user ON skene.subscriptions (user_id);
 CREATE INDEX subscriptions_stripe_customer ON skene.subscriptions (stripe_customer_id)
@@ -113,7 +113,7 @@ CREATE TABLE skene.overrides (
     usage_limit  bigint CHECK (usage_limit >= 0),
     expires_at   timestamptz,
     reason       text,
-    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at   timestamptz NOT NULL DEFAULT skene.gate_time(),
     PRIMARY KEY (user_id, feature)
 );
 COMMENT ON TABLE skene.overrides IS 'A limit for one customer, in place of the plan''s';
@@ -127,7 +127,7 @@ CREATE TABLE skene.grants (
     priority         integer NOT NULL DEFAULT 0,
     reason           text,
     idempotency_key  text,
-    created_at       timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at       timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.grants IS 'One-off extra units; version 1.0 stores no rows here yet';
 
@@ -157,7 +157,7 @@ CREATE TABLE skene.usage_events (
     feature     skene.name NOT NULL,
     amount      bigint NOT NULL,
     windows     skene.usage_window[] NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at  timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.usage_events IS
     'Units committed but not yet folded into usage; the row-lock engine of version 1.0 writes none';
@@ -168,7 +168,7 @@ CREATE TABLE skene.idempotency_keys (
     operation        text CHECK (operation IN ('consume', 'refund')),
     idempotency_key  text COLLATE "C",
     amount           bigint NOT NULL,
-    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at       timestamptz NOT NULL DEFAULT skene.gate_time(),
     PRIMARY KEY (user_id, feature, operation, idempotency_key)
 );
 CREATE INDEX idempotency_keys_age ON skene.idempotency_keys (created_at);
@@ -193,7 +193,7 @@ CREATE TABLE skene.prompts (
     last_denied_at   timestamptz NOT NULL,
     plan             skene.name,
     error            text,
-    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at       timestamptz NOT NULL DEFAULT skene.gate_time(),
     UNIQUE (user_id, feature, period, window_start, kind)
 );
 CREATE INDEX prompts_no_address ON skene.prompts (user_id) WHERE state = 'no_address';
@@ -212,7 +212,7 @@ CREATE TABLE skene.outbox (
     state             text NOT NULL DEFAULT 'pending'
         CHECK (state IN ('pending', 'leased', 'sent', 'captured', 'dead', 'held', 'cancelled')),
     attempts          integer NOT NULL DEFAULT 0,
-    next_attempt_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_attempt_at   timestamptz NOT NULL DEFAULT skene.gate_time(),
     first_attempt_at  timestamptz,
     lease_token       uuid,
     lease_expires_at  timestamptz,
@@ -223,7 +223,7 @@ CREATE TABLE skene.outbox (
     prompt_id         bigint,
     origin_system     bigint NOT NULL DEFAULT skene.system_identifier(),
     origin_database   oid NOT NULL DEFAULT skene.database_oid(),
-    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at        timestamptz NOT NULL DEFAULT skene.gate_time(),
     settled_at        timestamptz
 );
 CREATE INDEX outbox_due ON skene.outbox (next_attempt_at) WHERE state = 'pending';
@@ -236,14 +236,14 @@ COMMENT ON COLUMN skene.outbox.origin_system IS
 
 CREATE TABLE skene.pauses (
     provider   text PRIMARY KEY,
-    paused_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    paused_at  timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.pauses IS 'Providers to which nothing is sent; * is all of them';
 
 CREATE TABLE skene.instance (
     system_identifier  bigint NOT NULL,
     database_oid       oid NOT NULL,
-    installed_at       timestamptz NOT NULL DEFAULT clock_timestamp()
+    installed_at       timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 ALTER TABLE skene.instance REPLICA IDENTITY FULL;
 COMMENT ON TABLE skene.instance IS
@@ -258,7 +258,7 @@ CREATE TABLE skene.webhook_events (
     event_type   text NOT NULL,
     object_id    text,
     created_at   timestamptz NOT NULL,
-    received_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    received_at  timestamptz NOT NULL DEFAULT skene.gate_time(),
     livemode     boolean NOT NULL,
     result       text NOT NULL,
     PRIMARY KEY (provider, event_id)
@@ -277,7 +277,7 @@ CREATE TABLE skene.conversions (
     amount           bigint,
     currency         text,
     subscription_id  text,
-    converted_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+    converted_at     timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 CREATE INDEX conversions_user ON skene.conversions (user_id);
 CREATE INDEX conversions_feature ON skene.conversions (feature);

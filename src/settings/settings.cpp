@@ -16,6 +16,7 @@ int max_windows = 4096;
 int past_due_grace = 7 * 86400;
 int attribution_window = 30 * 86400;
 int idempotency_retention = 7 * 86400;
+int clock_offset = 0;
 
 namespace
 {
@@ -57,6 +58,22 @@ check_file_path(char **value, void **, GucSource)
     if (**value == '\0' || is_absolute_path(*value))
         return true;
     GUC_check_errdetail("The path of a secret file must be absolute.");
+    return false;
+}
+
+/*
+ * Refuse to travel where mail goes out to customers. Only what somebody sets now is
+ * refused: configuration files bring settings in any order, and gate_time() heeds none
+ * while delivery is on.
+ */
+bool
+check_clock_offset(int *value, void **, GucSource source)
+{
+    if (*value == 0 || delivery != delivery_on || source < PGC_S_INTERACTIVE ||
+        InitializingParallelWorker)
+        return true;
+    GUC_check_errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+    GUC_check_errdetail("The gate's clock cannot be moved while skene_gate.delivery is on.");
     return false;
 }
 
@@ -103,6 +120,10 @@ define_settings()
                             "How long idempotency keys are kept.", nullptr, &idempotency_retention,
                             7 * 86400, 3600, 365 * 86400, PGC_SUSET, GUC_UNIT_S, nullptr, nullptr,
                             nullptr);
+    DefineCustomIntVariable(
+        "skene_gate.clock_offset", "Moves the gate's clock, for tests of an application.",
+        "Has no effect while skene_gate.delivery is on.", &clock_offset, 0, -3650 * 86400,
+        3650 * 86400, PGC_SUSET, GUC_UNIT_S, check_clock_offset, nullptr, nullptr);
     MarkGUCPrefixReserved("skene_gate");
 }
 

@@ -20,6 +20,7 @@ extern int max_windows;           /* notes of denied windows in shared memory */
 extern int past_due_grace;        /* seconds */
 extern int attribution_window;    /* seconds */
 extern int idempotency_retention; /* seconds */
+extern int clock_offset;          /* seconds; for gate_time() only */
 
 /* Define them all; from _PG_init. */
 void define_settings();

@@ -8,6 +8,7 @@
 #include "worker/prompts.hpp"
 
 #include "gate/denials.hpp"
+#include "server/clock.hpp"
 #include "server/work.hpp"
 
 namespace skene
@@ -104,7 +105,7 @@ write_prompts()
     WorkScope scope;
 
     for (;;) {
-        taken_count = take_denials(MyDatabaseId, GetCurrentTimestamp(), taken, batch_size);
+        taken_count = take_denials(MyDatabaseId, gate_time(), taken, batch_size);
         if (taken_count == 0)
             return;
         int count = taken_count;

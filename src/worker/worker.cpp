@@ -6,6 +6,7 @@
  * with nothing to do it runs no query; an error is logged, waited out and tried
  * again, and never ends another step's work.
  */
+#include "server/clock.hpp"
 #include "server/owner.hpp"
 #include "server/shared.hpp"
 #include "server/work.hpp"
@@ -97,7 +98,7 @@ purge_idempotency_keys()
 DELETE FROM skene.idempotency_keys k
  WHERE k.ctid = ANY (ARRAY(
        SELECT o.ctid FROM skene.idempotency_keys o
-        WHERE o.created_at < clock_timestamp()
+        WHERE o.created_at < skene.gate_time()
                              - current_setting('skene_gate.idempotency_retention')::interval
         LIMIT 1000)))sql",
                      0, nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_DELETE);
@@ -121,7 +122,7 @@ void
 work(Schedule *schedule)
 {
     WorkScope scope;
-    TimestampTz now = GetCurrentTimestamp();
+    TimestampTz now = gate_time();
     bool poll = now >= schedule->next_poll;
     uint32 reasons = schedule->reasons;
 
@@ -155,7 +156,7 @@ work(Schedule *schedule)
 int64
 idle_time(const Schedule &schedule)
 {
-    TimestampTz now = GetCurrentTimestamp();
+    TimestampTz now = gate_time();
     TimestampTz until = Min(schedule.next_poll, schedule.next_outbox);
 
     if (schedule.reasons & wake_denials)
@@ -239,7 +240,7 @@ skene_worker_main(Datum index)
         if (ConfigReloadPending) {
             ConfigReloadPending = false;
             ProcessConfigFile(PGC_SIGHUP);
-            schedule.reasons |= wake_outbox;
+            schedule.next_poll = 0; /* delivery may have changed, or the clock gone back */
         }
         uint32 reasons = pg_atomic_exchange_u32(&slot->reasons, 0);
         if (reasons & wake_restart)
