@@ -64,7 +64,8 @@ startup_hook()
             pg_atomic_init_u32(&slot.database, InvalidOid);
             pg_atomic_init_u32(&slot.worker_proc, 0);
             pg_atomic_init_u32(&slot.reasons, 0);
-            pg_atomic_init_u32(&slot.barred_by, 0);
+            pg_atomic_init_u32(&slot.bars, 0);
+            pg_atomic_init_u64(&slot.denials_dropped, 0);
         }
     }
     info.keysize = sizeof(DenialKey);
@@ -151,7 +152,7 @@ claim_slot(Oid database)
         if (slot) {
             slot->state = WorkerState::absent;
             slot->pid = 0;
-            pg_atomic_write_u32(&slot->barred_by, 0);
+            /* not bars: whoever dropped the slot's last database is about to lower its own */
             slot->failures = 0;
             slot->next_start = 0;
             slot->started_at = slot->last_success_at = slot->last_error_at = 0;

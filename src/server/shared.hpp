@@ -29,7 +29,8 @@ struct WorkerSlot {
     pg_atomic_uint32 database;    /* InvalidOid: the slot is free */
     pg_atomic_uint32 worker_proc; /* index into allProcs + 1; 0 = no worker */
     pg_atomic_uint32 reasons;
-    pg_atomic_uint32 barred_by; /* pid of a backend that wants no worker here; 0 = none */
+    pg_atomic_uint64 denials_dropped; /* of customers that never came to be */
+    pg_atomic_uint32 bars;            /* backends that want no worker here, see barrier.cpp */
     WorkerState state;
     pid_t pid;    /* of the worker; 0 = none */
     int failures; /* in a row */

@@ -3,7 +3,9 @@
  * telling them what other commands change for them.
  *
  * Invariant: a bar ends with the transaction that set it, when everybody can see what
- * the command did. One whose backend died is ignored by the launcher.
+ * the command did. Several backends may bar one database, as when a test runner clones
+ * it for its processes; its worker comes back after the last. A backend that dies
+ * without ending its transaction takes the server down, and the bars with it.
  */
 #include "worker/barrier.hpp"
 
@@ -23,8 +25,9 @@ object_access_hook_type previous_access_hook = nullptr;
 constexpr long barrier_wait_ms = 2000;
 constexpr long barrier_step_ms = 10;
 
-/* Has this backend raised a barrier in its current transaction? */
-bool barring = false;
+/* The slots that this backend bars in its current transaction, and how many there are. */
+bool barring[max_databases];
+int barring_count = 0;
 
 /* May anybody who may create databases copy this one? */
 bool
@@ -110,9 +113,12 @@ database_of_command(Node *statement)
 void
 raise_barrier(WorkerSlot *slot)
 {
-    barring = true;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    pg_atomic_write_u32(&slot->barred_by, static_cast<uint32>(MyProcPid));
+    if (!barring[slot - shared->slots]) {
+        barring[slot - shared->slots] = true;
+        barring_count++;
+        pg_atomic_fetch_add_u32(&slot->bars, 1);
+    }
     pid_t pid = slot->pid;
     LWLockRelease(shared->lock);
 
@@ -133,14 +139,15 @@ raise_barrier(WorkerSlot *slot)
 void
 lower_barriers(XactEvent event, void *)
 {
-    if (!barring ||
+    if (barring_count == 0 ||
         (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
         return;
-    barring = false;
-    for (WorkerSlot &slot : shared->slots) {
-        uint32 own = static_cast<uint32>(MyProcPid);
-        (void) pg_atomic_compare_exchange_u32(&slot.barred_by, &own, 0);
+    for (int i = 0; i < max_databases; i++) {
+        if (barring[i])
+            pg_atomic_fetch_sub_u32(&shared->slots[i].bars, 1);
+        barring[i] = false;
     }
+    barring_count = 0;
     pg_atomic_write_u32(&shared->rescan, 1);
     wake_launcher();
 }

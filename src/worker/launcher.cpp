@@ -138,12 +138,7 @@ advance_slot(int index, TimestampTz now, int starting)
 
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     Oid database = pg_atomic_read_u32(&slot->database);
-    uint32 barred_by = pg_atomic_read_u32(&slot->barred_by);
-    if (barred_by != 0 && !BackendPidGetProc(static_cast<int>(barred_by))) {
-        pg_atomic_write_u32(&slot->barred_by, 0);
-        barred_by = 0;
-    }
-    if (OidIsValid(database) && slot->pid == 0 && barred_by == 0) {
+    if (OidIsValid(database) && slot->pid == 0 && pg_atomic_read_u32(&slot->bars) == 0) {
         if (slot->state == WorkerState::absent &&
             (pg_atomic_read_u32(&slot->reasons) & wake_extension))
             slot->state = WorkerState::wanted;

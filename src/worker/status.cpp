@@ -13,7 +13,7 @@ namespace
 const char *
 state_name(WorkerSlot &slot)
 {
-    if (pg_atomic_read_u32(&slot.barred_by) != 0)
+    if (pg_atomic_read_u32(&slot.bars) != 0)
         return "barred";
     switch (slot.state) {
     case WorkerState::wanted:

@@ -37,7 +37,7 @@ release_slot(int code, Datum)
     slot->pid = 0;
     pg_atomic_write_u32(&slot->worker_proc, 0);
     if (slot->state == WorkerState::running || slot->state == WorkerState::starting) {
-        bool asked = code == 0 || pg_atomic_read_u32(&slot->barred_by) != 0;
+        bool asked = code == 0 || pg_atomic_read_u32(&slot->bars) != 0;
         bool healthy = slot->state == WorkerState::running &&
                        TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000);
         slot->state = asked ? WorkerState::wanted : WorkerState::failed;
@@ -60,7 +60,7 @@ take_slot(int index)
     slot = &shared->slots[index];
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     bool ours = pg_atomic_read_u32(&slot->database) != InvalidOid && slot->pid == 0;
-    if (ours && pg_atomic_read_u32(&slot->barred_by) != 0) {
+    if (ours && pg_atomic_read_u32(&slot->bars) != 0) {
         slot->state = WorkerState::wanted;
         ours = false;
     }
