@@ -3,6 +3,7 @@
 #   make demo             see it work: private server, stand-ins for Stripe and Resend
 #   make check            unit, regress, isolation and TAP tests on private servers
 #   make check-examples   the example applications, end to end
+#   make check-users      suites as an application's authors write them: Django, pytest
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
 # demo and check install missing Debian packages first (they say which).
@@ -19,7 +20,7 @@ OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 
 # The install script, in the order its parts build on each other.
 schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql customers.sql apply.sql \
-	prompts.sql outbox.sql stripe.sql views.sql roles.sql)
+	prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql)
 DATA_built = skene_gate--1.0.sql
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
@@ -30,7 +31,7 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
-scripts = demo check check-examples packages format
+scripts = demo check check-examples check-users packages format
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -45,6 +46,9 @@ check: packages
 
 check-examples: packages
 	@test/harness/check-examples
+
+check-users: packages
+	@test/harness/check-users
 
 format:
 	clang-format -i --style=file src/*/*.hpp src/*/*.cpp test/unit/*.cpp

@@ -167,6 +167,7 @@ BEGIN
 END $$;
 
 -- An upgrade is credited to the prompt that came before it.
+SELECT skene_identify('joy'), skene_identify('kim');
 SELECT skene.write_prompt('joy', 'export', 'lifetime', '-infinity', 'infinity', 'limit_reached', 'free', 3, now() - interval '2 hours', now() - interval '1 hour');
 SELECT deliver('evt_70', 10, 'customer.subscription.created', subscription('sub_joy', 'cus_joy', 'price_pro', user_id => 'joy'));
 SELECT skene.write_prompt('kim', 'export', 'lifetime', '-infinity', 'infinity', 'limit_reached', 'free', 1, now() - interval '40 days', now() - interval '40 days');

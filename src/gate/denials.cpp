@@ -15,14 +15,31 @@ namespace skene
 namespace
 {
 
+/* How long a note waits for its customer, and when the worker looks first. */
+constexpr int64 unknown_limit = 60 * USECS_PER_SEC;
+constexpr int64 first_look = 1 * USECS_PER_SEC;
+
+/* Remove a note whose customer never came, and count its denials. Lock held exclusively. */
+void
+drop_note(DenialNote *note, uint64 taken)
+{
+    WorkerSlot *slot = find_slot(note->key.database);
+    if (slot)
+        pg_atomic_fetch_add_u64(&slot->denials_dropped,
+                                static_cast<int64>(taken + pg_atomic_read_u64(&note->unwritten)));
+    hash_search(notes, &note->key, HASH_REMOVE, nullptr);
+}
+
 /*
- * Remove one note that has nothing left to write; the next denial of its window
- * finds the prompt in the table. The scan starts anywhere and stops at the first.
+ * Make room for one note. One that has nothing left to write goes first: the next
+ * denial of its window finds the prompt in the table. Else one that waits for its
+ * customer, or strangers who are never written down could crowd customers out.
  */
 bool
 evict_one()
 {
     HASH_SEQ_STATUS scan;
+    DenialNote *unknown = nullptr;
 
     hash_seq_init(&scan, notes);
     while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
@@ -31,8 +48,19 @@ evict_one()
             hash_seq_term(&scan);
             return true;
         }
+        if (note->unknown_since != 0)
+            unknown = note;
     }
-    return false;
+    if (unknown)
+        drop_note(unknown, 0);
+    return unknown;
+}
+
+/* Does a note wait for its customer? A clock that went back ends the wait. */
+bool
+is_waiting(const DenialNote &note, TimestampTz now)
+{
+    return note.unknown_since != 0 && note.unknown_since <= now && note.look_at > now;
 }
 
 /* Add to a note under the lock, in either mode; wakes on the first unwritten denial. */
@@ -62,6 +90,7 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
         note->first_at = first_at;
         pg_atomic_init_u64(&note->last_at, static_cast<uint64>(first_at));
         pg_atomic_init_u64(&note->unwritten, 0);
+        note->unknown_since = note->look_at = 0;
         strlcpy(note->plan, plan, sizeof(note->plan));
     }
     return note;
@@ -118,11 +147,15 @@ take_denials(Oid database, TimestampTz now, TakenDenials *taken, int capacity)
                 hash_search(notes, &note->key, HASH_REMOVE, nullptr);
             continue;
         }
+        if (is_waiting(*note, now))
+            continue;
         TakenDenials &one = taken[count++];
         one.key = note->key;
         one.window_end = note->window_end;
         one.first_at = note->first_at;
         one.last_at = static_cast<TimestampTz>(pg_atomic_read_u64(&note->last_at));
+        one.unknown_since = note->unknown_since;
+        note->unknown_since = note->look_at = 0;
         one.count = pg_atomic_exchange_u64(&note->unwritten, 0);
         strlcpy(one.plan, note->plan, sizeof(one.plan));
         if (count == capacity) {
@@ -146,6 +179,43 @@ return_denials(const TakenDenials &taken)
     LWLockRelease(shared->notes_lock);
 }
 
+void
+put_off_denials(const TakenDenials &taken, TimestampTz now)
+{
+    bool first = taken.unknown_since == 0 || taken.unknown_since > now;
+    TimestampTz since = first ? now : taken.unknown_since;
+
+    LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
+    DenialNote *note = make_note(taken.key, taken.window_end, taken.plan, taken.first_at);
+    if (!note) {
+        pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(taken.count));
+    } else if (now - since >= unknown_limit) {
+        drop_note(note, taken.count);
+    } else {
+        pg_atomic_fetch_add_u64(&note->unwritten, static_cast<int64>(taken.count));
+        note->unknown_since = since;
+        /* each look waits as long as all before it, so that few looks find a customer soon */
+        note->look_at = Min(now + Max(first_look, now - since), since + unknown_limit);
+    }
+    LWLockRelease(shared->notes_lock);
+}
+
+TimestampTz
+next_look_for_customers(Oid database)
+{
+    HASH_SEQ_STATUS scan;
+    TimestampTz next = DT_NOEND;
+
+    LWLockAcquire(shared->notes_lock, LW_SHARED);
+    hash_seq_init(&scan, notes);
+    while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
+        if (note->key.database == database && note->unknown_since != 0)
+            next = Min(next, note->look_at);
+    }
+    LWLockRelease(shared->notes_lock);
+    return next;
+}
+
 int
 count_notes(Oid database)
 {
@@ -161,14 +231,14 @@ count_notes(Oid database)
 }
 
 void
-forget_denials(Oid database)
+forget_denials(Oid database, const char *user_id)
 {
     HASH_SEQ_STATUS scan;
 
     LWLockAcquire(shared->notes_lock, LW_EXCLUSIVE);
     hash_seq_init(&scan, notes);
     while (auto *note = static_cast<DenialNote *>(hash_seq_search(&scan))) {
-        if (note->key.database == database)
+        if (note->key.database == database && (!user_id || strcmp(note->key.user_id, user_id) == 0))
             hash_search(notes, &note->key, HASH_REMOVE, nullptr);
     }
     LWLockRelease(shared->notes_lock);

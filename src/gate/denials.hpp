@@ -5,6 +5,9 @@
  * One note for each denied window and kind. A backend counts in it, the worker
  * moves the count into skene.prompts. Invariant: a denial that is noted wakes the
  * worker, unless an earlier one already has.
+ *
+ * A rollback may also take the customer back. So a note whose customer the worker
+ * cannot see waits for its commit, for a minute, and is then dropped and counted.
  */
 #pragma once
 
@@ -35,6 +38,8 @@ struct DenialNote {
     TimestampTz first_at;
     pg_atomic_uint64 last_at;
     pg_atomic_uint64 unwritten; /* denials not yet in skene.prompts */
+    TimestampTz unknown_since;  /* the worker could not see the customer then; 0: has not looked */
+    TimestampTz look_at;        /* when it looks for it again */
     char plan[max_name_bytes + 1];
 };
 
@@ -49,22 +54,29 @@ struct TakenDenials {
     TimestampTz window_end;
     TimestampTz first_at;
     TimestampTz last_at;
+    TimestampTz unknown_since;
     uint64 count;
     char plan[max_name_bytes + 1];
 };
 
 /*
- * Move up to capacity unwritten counts of a database into taken, and drop notes
- * of past windows; returns how many. What is taken and not written is put back
- * with return_denials.
+ * Move up to capacity unwritten counts of a database into taken, and remove notes
+ * of past windows; returns how many. Those that wait for their customer are left.
+ * What is taken and not written is put back with return_denials.
  */
 int take_denials(Oid database, TimestampTz now, TakenDenials *taken, int capacity);
 void return_denials(const TakenDenials &taken);
 
+/* Put back what was taken while its customer is unknown; drop it after a minute of that. */
+void put_off_denials(const TakenDenials &taken, TimestampTz now);
+
+/* When the next note of a database that waits for its customer is due, DT_NOEND without. */
+TimestampTz next_look_for_customers(Oid database);
+
 /* How many notes a database has. */
 int count_notes(Oid database);
 
-/* Forget a database's notes: its extension or the database itself is gone. */
-void forget_denials(Oid database);
+/* Forget the notes of a database, or of one customer (null: all of them). */
+void forget_denials(Oid database, const char *user_id);
 
 } // namespace skene

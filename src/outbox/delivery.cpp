@@ -80,8 +80,8 @@ take_tokens(int wanted)
 TimestampTz
 next_token_at()
 {
-    return gate_time() +
-           static_cast<int64>(Max(0.0, 1.0 - tokens) / resend_rate * USECS_PER_SEC) + 1000;
+    return gate_time() + static_cast<int64>(Max(0.0, 1.0 - tokens) / resend_rate * USECS_PER_SEC) +
+           1000;
 }
 
 TimestampTz

@@ -146,11 +146,26 @@ COMMENT ON FUNCTION skene.enqueue_prompt() IS 'Renders a prompt in state new int
 CREATE TRIGGER enqueue_prompt AFTER INSERT OR UPDATE OF state ON skene.prompts
     FOR EACH ROW WHEN (NEW.state = 'new') EXECUTE FUNCTION skene.enqueue_prompt();
 
+-- Denied transactions may have been the first to speak of a customer, and roll back; a
+-- prompt for somebody who never came to be would be noise, in tests as in production.
+CREATE FUNCTION skene.customer_exists(user_id text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM skene.customers c WHERE c.user_id = $1)
+        OR EXISTS (SELECT FROM skene.usage u WHERE u.user_id = $1)
+        OR EXISTS (SELECT FROM skene.subscriptions s WHERE s.user_id = $1)
+        OR EXISTS (SELECT FROM skene.overrides o WHERE o.user_id = $1)
+$$;
+COMMENT ON FUNCTION skene.customer_exists(text) IS
+    'Is there a committed row of this customer: identified, counted, subscribed or overridden?';
+
 CREATE FUNCTION skene.write_prompt(user_id text, feature text, period text, window_start timestamptz,
                                    window_end timestamptz, kind text, plan text, denials bigint,
                                    first_denied_at timestamptz, last_denied_at timestamptz)
-RETURNS void LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+RETURNS boolean LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
+    IF NOT skene.customer_exists($1) THEN
+        RETURN NULL;
+    END IF;
     -- Windows of one counter overlap only when the customer's anchor was not the same: it
     -- is set by a first use, which may roll back. That is no reason to ask again.
     UPDATE skene.prompts p
@@ -164,10 +179,11 @@ BEGIN
                                    denials, first_denied_at, last_denied_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
     END IF;
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION skene.write_prompt(text, text, text, timestamptz, timestamptz, text, text, bigint, timestamptz, timestamptz) IS
-    'Add denials to a window''s prompt; the first ones create it';
+    'Add denials to a window''s prompt; the first ones create it. Null, and nothing is written, while the customer does not exist';
 
 -- Customers whose address came after the prompt, while its window lasts.
 CREATE FUNCTION skene.readdress_prompts() RETURNS void

@@ -65,22 +65,24 @@ COMMENT ON VIEW skene.funnel IS
 
 CREATE FUNCTION skene.worker_slots(OUT database_oid oid, OUT pid integer, OUT state text,
         OUT started_at timestamptz, OUT last_success_at timestamptz, OUT last_error text,
-        OUT last_error_at timestamptz, OUT notes integer, OUT notes_lost bigint)
+        OUT last_error_at timestamptz, OUT notes integer, OUT notes_lost bigint,
+        OUT denials_dropped bigint)
 RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'skene_worker_slots';
 COMMENT ON FUNCTION skene.worker_slots() IS 'Workers as shared memory knows them';
 
 CREATE VIEW skene.worker_status AS
 SELECT d.datname AS database, s.pid, s.state, s.started_at, s.last_success_at, s.last_error,
-       s.last_error_at, s.notes, s.notes_lost
+       s.last_error_at, s.notes, s.notes_lost, s.denials_dropped
   FROM skene.worker_slots() s JOIN pg_catalog.pg_database d ON d.oid = s.database_oid
  WHERE d.datname = current_database();
 COMMENT ON VIEW skene.worker_status IS
-    'The worker of this database; notes are windows with denials in shared memory';
+    'The worker of this database; notes are windows with denials in shared memory, denials_dropped those that prompted nobody since the server''s start because their customer did not come to be within a minute';
 
 CREATE FUNCTION @extschema@.skene_status(OUT database name, OUT worker text, OUT pid integer,
         OUT delivery text, OUT fenced boolean, OUT paused text[], OUT pending bigint,
         OUT oldest_pending_at timestamptz, OUT dead bigint, OUT last_success_at timestamptz,
-        OUT last_error text, OUT unmatched_subscriptions bigint, OUT unknown_prices text[])
+        OUT last_error text, OUT unmatched_subscriptions bigint, OUT unknown_prices text[],
+        OUT denials_dropped bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     SELECT current_database(), coalesce(w.state, 'absent'), w.pid,
            current_setting('skene_gate.delivery'), skene.fenced(),
@@ -91,8 +93,9 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS
            w.last_success_at, w.last_error,
            (SELECT count(*) FROM skene.subscriptions s WHERE s.user_id IS NULL),
            ARRAY(SELECT DISTINCT s.prices[1] FROM skene.subscriptions s
-                  WHERE s.source = 'stripe' AND s.plan IS NULL AND s.prices <> '{}' ORDER BY 1)
+                  WHERE s.source = 'stripe' AND s.plan IS NULL AND s.prices <> '{}' ORDER BY 1),
+           w.denials_dropped
       FROM (SELECT) AS one LEFT JOIN skene.worker_status w ON true
 $$;
 COMMENT ON FUNCTION @extschema@.skene_status() IS
-'One row: is the worker running, does anything keep mail from leaving, does Stripe name prices that no plan has. Example: SELECT * FROM skene_status()';
+'One row: is the worker running, does anything keep mail from leaving, does Stripe name prices that no plan has, how many denials prompted nobody because no row knows their customer (since the server''s start). Example: SELECT * FROM skene_status()';

@@ -3,6 +3,7 @@
  *
  * _PG_init never raises: pg_upgrade loads the library without a preload.
  */
+#include "gate/denials.hpp"
 #include "server/shared.hpp"
 
 #include "settings/settings.hpp"
@@ -64,6 +65,13 @@ SKENE_FUNCTION(skene_wake_worker)
     } else {
         wake_at_commit(MyDatabaseId, strcmp(reason, "address") == 0 ? wake_address : wake_outbox);
     }
+    PG_RETURN_VOID();
+}
+
+SKENE_FUNCTION(skene_forget_denials)
+{
+    require_preload();
+    forget_denials(MyDatabaseId, PG_ARGISNULL(0) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(0)));
     PG_RETURN_VOID();
 }
 

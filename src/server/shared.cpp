@@ -158,6 +158,7 @@ claim_slot(Oid database)
             slot->started_at = slot->last_success_at = slot->last_error_at = 0;
             slot->last_error[0] = '\0';
             pg_atomic_write_u32(&slot->reasons, 0);
+            pg_atomic_write_u64(&slot->denials_dropped, 0);
             pg_atomic_write_u32(&slot->worker_proc, 0);
             pg_atomic_write_u32(&slot->database, database);
         }

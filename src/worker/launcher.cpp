@@ -73,7 +73,7 @@ scan_databases()
         if (slot->pid == 0)
             pg_atomic_write_u32(&slot->database, InvalidOid);
         LWLockRelease(shared->lock);
-        forget_denials(database);
+        forget_denials(database, nullptr);
     }
 }
 

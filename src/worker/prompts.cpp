@@ -22,7 +22,8 @@ constexpr int batch_size = 64;
 TakenDenials taken[batch_size];
 int taken_count = 0;
 
-void
+/* Write one note into its prompt; false when the customer is not to be seen. */
+bool
 write_one(const TakenDenials &denials)
 {
     static SPIPlanPtr plan = nullptr;
@@ -42,6 +43,7 @@ write_one(const TakenDenials &denials)
     run_prepared(&plan,
                  "SELECT skene.write_prompt($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, $10)",
                  10, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
+    return bool_column(1);
 }
 
 /* Is an error nothing to do with the note, so that it may be written another time? */
@@ -62,11 +64,13 @@ may_pass(int sqlerrcode)
 
 /*
  * Write one note in a subtransaction. An error that is the note's own is logged and its
- * denials are lost; after any other one the whole batch is put back.
+ * denials are lost; after any other one the whole batch is put back. False when the
+ * customer is not to be seen.
  */
-void
+bool
 write_guarded(const TakenDenials &denials)
 {
+    volatile bool known = true;
     MemoryContext context = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
 
@@ -74,7 +78,7 @@ write_guarded(const TakenDenials &denials)
     MemoryContextSwitchTo(context);
     PG_TRY();
     {
-        write_one(denials);
+        known = write_one(denials);
         ReleaseCurrentSubTransaction();
         MemoryContextSwitchTo(context);
         CurrentResourceOwner = owner;
@@ -95,6 +99,17 @@ write_guarded(const TakenDenials &denials)
         FreeErrorData(error);
     }
     PG_END_TRY();
+    return known;
+}
+
+/* Keep skene_reset() out until the transaction ends: it would miss what is taken. */
+void
+lock_prompts()
+{
+    static SPIPlanPtr plan = nullptr;
+
+    run_prepared(&plan, "LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE", 0, nullptr, nullptr,
+                 nullptr, InvalidSnapshot, false, SPI_OK_UTILITY);
 }
 
 } // namespace
@@ -102,22 +117,26 @@ write_guarded(const TakenDenials &denials)
 void
 write_prompts()
 {
-    WorkScope scope;
+    TimestampTz now = gate_time();
+    int count;
 
-    for (;;) {
-        taken_count = take_denials(MyDatabaseId, gate_time(), taken, batch_size);
-        if (taken_count == 0)
-            return;
-        int count = taken_count;
+    do {
+        WorkScope scope;
+        bool known[batch_size];
+
+        CHECK_FOR_INTERRUPTS();
         begin_work(&scope);
+        lock_prompts();
+        count = taken_count = take_denials(MyDatabaseId, now, taken, batch_size);
         for (int i = 0; i < count; i++)
-            write_guarded(taken[i]);
+            known[i] = write_guarded(taken[i]);
         end_work(&scope);
         taken_count = 0;
-        CHECK_FOR_INTERRUPTS();
-        if (count < batch_size)
-            return;
-    }
+        for (int i = 0; i < count; i++) {
+            if (!known[i])
+                put_off_denials(taken[i], now);
+        }
+    } while (count == batch_size);
 }
 
 void

@@ -43,6 +43,7 @@ SKENE_FUNCTION(skene_worker_slots)
         last_error_at,
         note_count,
         notes_lost,
+        denials_dropped,
         column_count
     };
     auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
@@ -74,6 +75,8 @@ SKENE_FUNCTION(skene_worker_slots)
         nulls[last_error_at] = seen.last_error_at == 0;
         values[note_count] = Int32GetDatum(count_notes(database));
         values[notes_lost] = Int64GetDatum(pg_atomic_read_u64(&shared->notes_lost));
+        values[denials_dropped] =
+            Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&seen.denials_dropped)));
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     }
     return (Datum) 0;

@@ -49,7 +49,7 @@ release_slot(int code, Datum)
     bool gone = slot->state == WorkerState::absent;
     LWLockRelease(shared->lock);
     if (gone)
-        forget_denials(pg_atomic_read_u32(&slot->database));
+        forget_denials(pg_atomic_read_u32(&slot->database), nullptr);
     wake_launcher();
 }
 
@@ -79,6 +79,7 @@ struct Schedule {
     uint32 reasons;          /* work that is asked for */
     TimestampTz next_poll;   /* safety poll */
     TimestampTz next_flush;  /* earliest time for denials of known windows */
+    TimestampTz next_look;   /* when a customer that was not there may be */
     TimestampTz next_outbox; /* when a row of the outbox is due */
 };
 
@@ -126,10 +127,11 @@ work(Schedule *schedule)
     bool poll = now >= schedule->next_poll;
     uint32 reasons = schedule->reasons;
 
-    if (poll || (reasons & wake_notes) ||
+    if (poll || (reasons & wake_notes) || now >= schedule->next_look ||
         ((reasons & wake_denials) && now >= schedule->next_flush)) {
         write_prompts();
         schedule->reasons &= ~(wake_notes | wake_denials);
+        schedule->next_look = next_look_for_customers(MyDatabaseId);
         schedule->next_flush = TimestampTzPlusMilliseconds(now, denials_flush_ms);
         reasons |= wake_outbox;
     }
@@ -157,7 +159,7 @@ int64
 idle_time(const Schedule &schedule)
 {
     TimestampTz now = gate_time();
-    TimestampTz until = Min(schedule.next_poll, schedule.next_outbox);
+    TimestampTz until = Min(schedule.next_poll, Min(schedule.next_look, schedule.next_outbox));
 
     if (schedule.reasons & wake_denials)
         until = Min(until, schedule.next_flush);
@@ -212,7 +214,7 @@ extern "C" SKENE_EXPORT void
 skene_worker_main(Datum index)
 {
     /* statics: their values survive the jump of an error */
-    static Schedule schedule = {~(wake_restart | wake_extension), 0, 0, 0};
+    static Schedule schedule = {~(wake_restart | wake_extension), 0, 0, 0, 0};
     static int errors = 0;
     WorkScope scope;
 
