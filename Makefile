@@ -4,6 +4,7 @@
 #   make check            unit, regress, isolation and TAP tests on private servers
 #   make check-examples   the example applications, end to end
 #   make check-users      suites as an application's authors write them: Django, pytest
+#   make check-drivers    the contract through real clients and PgBouncer; writes docs/drivers.md
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
 # demo and check install missing Debian packages first (they say which).
@@ -31,7 +32,7 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
-scripts = demo check check-examples check-users packages format
+scripts = demo check check-examples check-users packages format check-drivers
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -49,6 +50,10 @@ check-examples: packages
 
 check-users: packages
 	@test/harness/check-users
+
+check-drivers:
+	@test/harness/packages pgbouncer openssl
+	@test/harness/check-drivers
 
 format:
 	clang-format -i --style=file src/*/*.hpp src/*/*.cpp test/unit/*.cpp
