@@ -50,7 +50,7 @@ await run({
     "`$queryRaw` reads no `interval` and no `void`, and says so after the call has counted: name the columns " +
     "and cast, `SELECT allowed, used, retry_after::text FROM skene_decide(…)`; `skene_require` through " +
     "`$executeRaw`. `used` is a `bigint`. The error is `P2010`; `error.meta.driverAdapterError.cause` has " +
-    "`originalCode` (PT402) and `detail`. It names no statements: nothing to switch off.",
+    "`originalCode` (PT402) and `detail`. It prepares nothing unless given a `statementNameGenerator`.",
   any_id_type: true,
   bigint: "bigint",
   decision: "allowed, reason, feature, used, usage_limit, remaining, resets_at, retry_after::text, plan, upgrade_plan, replayed",
