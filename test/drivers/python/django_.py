@@ -58,7 +58,9 @@ class Session:
 
 class Django(contract.Driver):
     version = django.__version__
-    note = ("A `Func` with `output_field = BooleanField()` works in `filter()` and `annotate()`. "
+    note = ("`skene_allows` works as a `Func` with `output_field = BooleanField()` in `filter()`. "
+            "`skene_consume` only in `annotate()`, and never filter by that annotation: Django "
+            "repeats the call in WHERE, which counts twice. "
             "`exception.__cause__` has `sqlstate` and `diag.message_detail`. Prepared statements "
             "are off unless you ask for them.")
 
