@@ -15,13 +15,13 @@ MODULE_big = skene_gate
 PG_CONFIG ?= pg_config
 
 core_sources = $(sort $(wildcard src/core/*.cpp))
-server_sources = $(sort $(wildcard src/server/*.cpp src/settings/*.cpp src/gate/*.cpp \
+server_sources = $(sort $(wildcard src/server/*.cpp src/settings/*.cpp src/engine/*.cpp src/gate/*.cpp \
 	src/outbox/*.cpp src/worker/*.cpp src/webhooks/*.cpp))
 OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 
 # The install script, in the order its parts build on each other.
-schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql customers.sql apply.sql \
-	prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql)
+schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql engine.sql customers.sql \
+	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql)
 DATA_built = skene_gate--1.0.sql
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))

@@ -149,7 +149,7 @@ SELECT fails($$ SELECT skene_grant_role('postgres', 'boss') $$);
 SELECT fails($$ SELECT skene_grant_role('regress_skene_nobody', 'app') $$);
 
 -- Direct writes of nonsense.
-SELECT fails($$ UPDATE skene.usage SET used = -1 $$);
+SELECT fails($$ UPDATE skene.customers SET user_id = '' $$);
 SELECT fails($$ UPDATE skene.entitlements SET usage_limit = -1 $$);
 SELECT fails($$ INSERT INTO skene.plans (plan, rank, is_default) VALUES ('second', 2, true) $$);
 

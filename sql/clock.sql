@@ -28,11 +28,17 @@ SET skene_gate.clock_offset = '61d';
 SELECT skene_consume('c1', 'export');
 RESET skene_gate.clock_offset;
 SELECT skene_allows('c1', 'export') AS the_present, skene_allows('c1', 'seat') AS for_life;
-SELECT count(*) AS windows FROM skene.usage WHERE user_id = 'c1' AND feature = 'export';
+SELECT count(*) AS windows FROM skene.usage_totals WHERE user_id = 'c1' AND feature = 'export';
 
 -- The past: also for a customer who is new there.
 SET skene_gate.clock_offset = '-400d';
 SELECT skene_consume('c2', 'sheet'), skene_consume('c2', 'sheet');
+DO $wait$ BEGIN -- the worker makes the row
+    FOR i IN 1..3000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM skene.customers WHERE user_id = 'c2');
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $wait$;
 SELECT anchor < clock_timestamp() - interval '399 days' AS long_ago FROM skene.customers WHERE user_id = 'c2';
 RESET skene_gate.clock_offset;
 SELECT skene_consume('c2', 'sheet');

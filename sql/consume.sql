@@ -137,7 +137,7 @@ SELECT skene_consume('ab54a98c-0000-0000-0000-00000000ABCD', 'export'), -- unkno
        skene_consume('ab54a98c-0000-0000-0000-00000000ABCD'::uuid, 'export'),
        skene_consume(42, 'export'), skene_consume(42::bigint, 'export'), skene_consume(42::smallint, 'export'),
        skene_consume('42'::varchar, 'export'), skene_consume('name'::name, 'export');
-SELECT user_id, used FROM skene.usage WHERE user_id ~* '^(ab54|42|name)' ORDER BY 1;
+SELECT user_id, used FROM skene.usage_totals WHERE user_id ~* '^(ab54|42|name)' ORDER BY 1;
 SELECT skene_consume(user_id => 'n1', feature => 'export', amount => 2),
        skene_consume(feature => 'export', user_uuid => '00000000-0000-0000-0000-000000000001'),
        skene_consume(user_bigint => 7, feature => 'export', idempotency_key => 'k'),
@@ -253,8 +253,13 @@ SELECT anchor = '2020-02-29 12:34:56+00' AS unmoved FROM skene.customers WHERE u
 SELECT skene_consume('w1', 'by_30d', 5), skene_consume('w1', 'by_30d');
 SELECT allowed, retry_after > interval '0' AND retry_after <= interval '720 hours' AS retry_after FROM skene_decide('w1', 'by_30d');
 -- what an earlier window counted does not count now
+BEGIN;
+LOCK TABLE skene.usage_events IN SHARE ROW EXCLUSIVE MODE; -- no fold between the two
 UPDATE skene.usage SET window_start = window_start - interval '720 hours', window_end = window_end - interval '720 hours'
  WHERE user_id = 'w1';
+UPDATE skene.usage_events SET window_start = window_start - interval '720 hours', window_end = window_end - interval '720 hours'
+ WHERE user_id = 'w1';
+COMMIT;
 SELECT skene_consume('w1', 'by_30d'), used('w1', 'by_30d');
 -- a session's settings move no window
 BEGIN;
@@ -280,13 +285,18 @@ BEGIN READ ONLY;
 SELECT skene_refund('w2', 'by_30d');
 ROLLBACK;
 
--- Two-phase commit.
+-- Two-phase commit is refused: nothing would settle what it reserved.
 BEGIN;
 SELECT skene_consume('w3', 'by_lifetime', 4), skene_consume('w3', 'by_lifetime', 4);
 PREPARE TRANSACTION 'skene_consume';
 SELECT used('w3', 'by_lifetime');
-COMMIT PREPARED 'skene_consume';
-SELECT used('w3', 'by_lifetime'), skene_consume('w3', 'by_lifetime', 2);
+BEGIN;
+SELECT skene_set_plan('w3', 'paid');
+PREPARE TRANSACTION 'skene_plan';
+BEGIN;
+SELECT skene_allows('w3', 'by_lifetime', 4);
+PREPARE TRANSACTION 'skene_look';
+COMMIT PREPARED 'skene_look';
 
 DROP FUNCTION used, gate_project;
 DROP PROCEDURE batches;

@@ -17,14 +17,10 @@ CREATE FUNCTION use(customer text) RETURNS void LANGUAGE sql AS $$
     SELECT skene_override(customer, 'sheet', 5);
     SELECT skene.write_prompt(customer, 'export', 'lifetime', '-infinity', 'infinity', 'limit_reached',
                               'free', 3, now(), now());
-    INSERT INTO skene.usage_events (user_id, feature, amount, windows)
-    VALUES (customer, 'export', 1,
-            ARRAY[ROW('lifetime', '-infinity', 'infinity')::skene.usage_window]);
     SELECT skene_set_plan(customer, 'pro');
 $$;
 CREATE VIEW left_of AS
 SELECT c.user_id, (SELECT sum(t.used) FROM skene.usage_totals t WHERE t.user_id = c.user_id) AS used,
-       (SELECT count(*) FROM skene.usage_events e WHERE e.user_id = c.user_id) AS events,
        (SELECT count(*) FROM skene.idempotency_keys k WHERE k.user_id = c.user_id) AS keys,
        (SELECT count(*) FROM skene.prompts p WHERE p.user_id = c.user_id) AS prompts,
        (SELECT count(*) FROM skene.mailbox m WHERE m.user_id = c.user_id) AS mail,
@@ -69,7 +65,7 @@ SELECT skene_reset('nobody');
 -- Ids as everywhere.
 SELECT skene_consume('00000000-0000-0000-0000-00000000000a'::uuid, 'export'), skene_consume(7, 'export');
 SELECT skene_reset('00000000-0000-0000-0000-00000000000A'::uuid), skene_reset(7);
-SELECT count(*) FROM skene.usage;
+SELECT count(*) FROM skene.usage_totals;
 
 -- Bad input, and what would be a mistake. A null that was meant to be an id resets nobody.
 SELECT use('r1');

@@ -109,6 +109,13 @@ SELECT * FROM skene.mailbox;
 SELECT * FROM skene.usage_totals;
 
 -- What pg_dump reads.
+RESET ROLE;
+DO $wait$ BEGIN -- the worker makes the rows
+    FOR i IN 1..3000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM skene.customers WHERE user_id = 'browser-1');
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $wait$;
 SET ROLE regress_skene_backup;
 SELECT user_id FROM skene.customers ORDER BY 1;
 SELECT last_value > 0 AS readable FROM skene.prompts_prompt_id_seq;

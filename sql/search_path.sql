@@ -86,7 +86,14 @@ RESET search_path;
 -- The traps caught nobody, or the role itself.
 SELECT DISTINCT function, ran_as FROM trap.caught;
 RESET ROLE;
-SELECT user_id, feature, used FROM skene.usage ORDER BY user_id COLLATE "C";
+SELECT user_id, feature, used FROM skene.usage_totals ORDER BY user_id COLLATE "C";
+-- the worker makes the rows
+DO $wait$ BEGIN
+    FOR i IN 1..3000 LOOP
+        EXIT WHEN (SELECT count(*) = 5 FROM skene.customers);
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $wait$;
 SELECT user_id, anchor <= clock_timestamp() AS anchored FROM skene.customers ORDER BY user_id COLLATE "C";
 
 -- Nor do they catch triggers that the owner's own writes run.
@@ -119,7 +126,7 @@ SELECT skene_consume('v4', 'export', 1);
 SELECT feature, used FROM skene_usage('v4');
 SELECT allowed, used FROM skene_decide('v4', 'export');
 RESET ROLE;
-SELECT count(*) AS windows, sum(used) AS used FROM skene.usage WHERE user_id = 'v4';
+SELECT count(*) AS windows, sum(used) AS used FROM skene.usage_totals WHERE user_id = 'v4';
 RESET ALL;
 
 SET client_min_messages = warning;

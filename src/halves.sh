@@ -13,18 +13,18 @@ c_headers='[a-z_/]*\.h'
 status=0
 
 # The PostgreSQL half: C headers, and C++ headers that allocate nothing.
-stray=$(grep -nE '^#include <' server/* settings/* gate/* outbox/* worker/* webhooks/* |
+stray=$(grep -nE '^#include <' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* |
   grep -vE "<($allowed)>|<($c_headers)>" || true)
-stray_c=$(grep -nE '^#include <(curl|nlohmann)' server/* settings/* gate/* outbox/* worker/* webhooks/* || true)
+stray_c=$(grep -nE '^#include <(curl|nlohmann)' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* || true)
 # Headers of the core that the PostgreSQL half includes.
-for header in $(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* gate/* outbox/* worker/* webhooks/* |
+for header in $(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* |
   sed 's/.*"\(.*\)"/\1/' | sort -u); do
   found=$(grep -nE '^#include <' "$header" | grep -vE "<($allowed)>" | sed "s|^|$header:|" || true)
   [ -z "$found" ] || stray="$stray
 $found"
 done
 # The core: nothing of the server's.
-server=$(grep -nE '#include "(postgres|fmgr|utils/|server/|gate/|worker/|outbox/|settings/|webhooks/)' core/* || true)
+server=$(grep -nE '#include "(postgres|fmgr|utils/|server/|engine/|gate/|worker/|outbox/|settings/|webhooks/)' core/* || true)
 
 for finding in "$stray" "$stray_c" "$server"; do
   if [ -n "$finding" ]; then

@@ -12,6 +12,7 @@ constexpr int max_idempotency_key_bytes = 255;
 
 /* What a counting or looking function was asked; strings are palloc'ed. */
 struct Request {
+    Oid function; /* being called; its owner is the extension's */
     const char *user_id;
     const char *feature;
     int64 amount;

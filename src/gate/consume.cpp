@@ -1,32 +1,28 @@
 /*
  * consume.cpp: deciding on a request.
  *
- * Order of a consume: resolve the entitlement -> probe the idempotency key ->
- * count -> claim the key. A denial probes the key once more, because the repeat
- * of the call that took the last unit must be told that it succeeded.
+ * Order of a consume: lock the events against changes by hand -> open the meter ->
+ * probe the idempotency key -> reserve -> claim the key -> insert the event. A denial
+ * probes the key once more, because the repeat of the call that took the last unit must
+ * be told that it succeeded. Whatever fails on the way, the end of the (sub)transaction
+ * gives back what was reserved.
  */
 #include "gate/consume.hpp"
 
-#include "gate/counter.hpp"
-#include "server/owner.hpp"
-#include "server/shared.hpp"
+#include "engine/events.hpp"
+#include "engine/waiting.hpp"
+#include "gate/configuration.hpp"
+#include "gate/denials.hpp"
+#include "gate/entitlement.hpp"
+#include "gate/keys.hpp"
+#include "gate/opening.hpp"
+#include "settings/settings.hpp"
 
 namespace skene
 {
 
 namespace
 {
-
-/* Rounds after which a customer that keeps changing beside us becomes an error. */
-constexpr int max_rounds = 100;
-
-/* A snapshot that sees all that is committed now, and this transaction's own work. */
-Snapshot
-latest_snapshot()
-{
-    CommandCounterIncrement();
-    return GetLatestSnapshot();
-}
 
 /* Counting needs to write: say so in words that think of replicas. */
 void
@@ -44,86 +40,129 @@ require_writable()
                                 "here.")));
 }
 
-CounterKey
-key_of(const Request &request, const Entitlement &entitlement)
+/* Room left in a window by a count of used units. */
+int64
+room_in(const Rule &rule, int64 used)
 {
-    return {request.user_id, request.feature, entitlement.period, entitlement.window_start,
-            entitlement.window_end};
+    return used >= rule.limit ? 0 : saturating_difference(rule.limit, used);
 }
 
-/* What every decision says, whatever it is. */
-void
-describe(const Request &request, const Entitlement &entitlement, int64 used, Decision *decision)
+int64
+saturating_sum(int64 a, int64 b)
 {
+    int64 sum;
+    return pg_add_s64_overflow(a, b, &sum) ? PG_INT64_MAX : sum;
+}
+
+/*
+ * The rule that denies amount, given units used in each window; null when none does.
+ * The quota stands for its grants, too.
+ */
+const Rule *
+denying_rule(const Resolution &resolution, const int64 *used, int64 amount)
+{
+    int64 room = 0;
+
+    for (int i = 0; i < resolution.rule_count; i++) {
+        const Rule &rule = resolution.rules[i];
+        if (rule.kind != RuleKind::rate)
+            room = saturating_sum(room, room_in(rule, used[i]));
+        else if (room_in(rule, used[i]) < amount)
+            return &rule;
+    }
+    return room < amount ? &resolution.rules[resolution.quota] : nullptr;
+}
+
+/* Fill in the numbers of a decision, those of the rule that denied if one did. */
+void
+describe(const Call &call, const int64 *used, const Rule *denied_by, Decision *decision)
+{
+    const Resolution &resolution = call.open.resolution;
+    const Rule &shown = denied_by ? *denied_by : resolution.rules[resolution.quota];
+
     *decision = Decision{};
     decision->counted = true;
-    decision->feature = request.feature;
-    decision->plan = entitlement.plan;
-    decision->used = used;
-    decision->has_limit = !entitlement.unlimited;
-    decision->usage_limit = entitlement.usage_limit;
-    decision->resets_at = entitlement.window_end;
-    decision->decided_at = entitlement.now;
+    decision->feature = call.request.feature;
+    decision->decided_at = call.now;
+    decision->resets_at = shown.end;
+    decision->has_limit = shown.limit != no_limit;
+    for (int i = 0; i < resolution.rule_count; i++) {
+        const Rule &rule = resolution.rules[i];
+        if (&rule != &shown && (shown.kind == RuleKind::rate || rule.kind != RuleKind::grant))
+            continue;
+        decision->used += used[i];
+        decision->usage_limit = saturating_sum(decision->usage_limit, rule.limit);
+        decision->remaining = saturating_sum(decision->remaining, room_in(rule, used[i]));
+    }
 }
 
+/* Say who was asked, and in a denial what would help. */
 void
-admit(const Request &request, const Entitlement &entitlement, int64 used, Decision *decision)
+explain(const Call &call, Decision *decision)
 {
-    describe(request, entitlement, used, decision);
-    decision->allowed = true;
-    decision->reason = entitlement.unlimited ? Reason::unlimited : Reason::ok;
+    const Resolution &resolution = call.open.resolution;
+
+    if (resolution.has_plan)
+        decision->plan = pstrdup(resolution.plan);
+    if (decision->allowed)
+        return;
+    const Explanation *found =
+        explain_limit(call.request.function, call.request.feature, resolution.plan,
+                      resolution.rules[resolution.quota].limit);
+    decision->message = found->message ? pstrdup(found->message) : nullptr;
+    decision->upgrade_plan = found->upgrade_plan ? pstrdup(found->upgrade_plan) : nullptr;
+    decision->upgrade_url = found->upgrade_url ? pstrdup(found->upgrade_url) : nullptr;
+    if (decision->reason == Reason::rate_limited || decision->reason == Reason::contended)
+        decision->message = "Too many requests at once; try again later.";
+    else if (!decision->message)
+        decision->message = decision->reason == Reason::not_entitled
+                                ? "Your plan does not include this feature."
+                            : decision->reason == Reason::past_due
+                                ? "Your last payment failed."
+                                : "You have reached the limit of your plan.";
 }
 
-void
-deny(const Request &request, const Entitlement &entitlement, int64 used, MemoryContext context,
-     Decision *decision)
+Reason
+reason_of_denial(const Resolution &resolution, const Rule &denied_by)
 {
-    describe(request, entitlement, used, decision);
-    decision->reason = entitlement.past_due   ? Reason::past_due
-                       : entitlement.entitled ? Reason::limit_reached
-                                              : Reason::not_entitled;
-    explain_denial(request.feature, entitlement, context, decision);
+    return resolution.past_due                 ? Reason::past_due
+           : !resolution.entitled              ? Reason::not_entitled
+           : denied_by.kind == RuleKind::rate  ? Reason::rate_limited
+                                               : Reason::limit_reached;
 }
 
-/* An unlimited counter has no limit to stop at but the type's. */
+/* An unlimited window has no limit to stop at but the type's. */
 void
-check_overflow(const Request &request, const Entitlement &entitlement, int64 used)
+check_range(const Call &call, const Rule &denied_by)
 {
-    if (entitlement.unlimited && used > PG_INT64_MAX - request.amount)
+    if (denied_by.limit == no_limit)
         ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                         errmsg("usage of feature \"%s\" would exceed the range of bigint",
-                               request.feature)));
+                               call.request.feature)));
 }
 
-/* Has this key been used? Raises 22023 if it was for another amount. */
-bool
-is_repeat(const Request &request, const CounterKey &key, KeyUse use)
-{
-    if (!request.idempotency_key)
-        return false;
-    CommandCounterIncrement();
-    int64 amount = find_idempotency_key(key, use, request.idempotency_key);
-    if (amount >= 0 && amount != request.amount)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("idempotency key was used with another amount"),
-                        errdetail("It was " INT64_FORMAT ", now it is " INT64_FORMAT ".", amount,
-                                  request.amount),
-                        errhint("Use a new key for a new request.")));
-    return amount >= 0;
-}
-
-/* Resolve; a customer that is going to be counted gets its row and anchor. */
+/* The decision for units used, not counting amount itself. */
 void
-resolve_for_counting(const Request &request, MemoryContext context, Entitlement *entitlement)
+decide(const Call &call, const int64 *used, Decision *decision)
 {
-    resolve_entitlement(request.user_id, request.feature, latest_snapshot(), context, entitlement);
-    if (entitlement->known_customer || !entitlement->entitled ||
-        request.amount > entitlement->usage_limit)
-        return;
-    if (!create_customer(request.user_id, entitlement->anchor)) {
-        resolve_entitlement(request.user_id, request.feature, latest_snapshot(), context,
-                            entitlement);
-    }
+    const Resolution &resolution = call.open.resolution;
+    const Rule *denied_by = denying_rule(resolution, used, call.request.amount);
+
+    if (denied_by)
+        check_range(call, *denied_by);
+    describe(call, used, denied_by, decision);
+    decision->allowed = !denied_by;
+    decision->reason = denied_by                ? reason_of_denial(resolution, *denied_by)
+                       : decision->has_limit    ? Reason::ok
+                                                : Reason::unlimited;
+}
+
+/* Units used in each window as this transaction sees them. */
+void
+read_counters(const Call &call, int64 *used)
+{
+    for (int i = 0; i < call.open.resolution.rule_count; i++)
+        used[i] = used_in(call, i);
 }
 
 /*
@@ -132,142 +171,354 @@ resolve_for_counting(const Request &request, MemoryContext context, Entitlement 
  * or each would be the first of a window of its own.
  */
 void
-note(const Request &request, const Entitlement &entitlement, Reason reason)
+note(const Call &call, Reason reason)
 {
+    const Resolution &resolution = call.open.resolution;
+    Rule quota = resolution.rules[resolution.quota];
     DenialKey key;
-    TimestampTz window_start = entitlement.window_start;
-    TimestampTz window_end = entitlement.window_end;
 
-    if (!entitlement.known_customer)
-        find_window(entitlement.period, entitlement.now, 0, entitlement.zone, &window_start,
-                    &window_end);
+    if (reason == Reason::rate_limited || reason == Reason::contended)
+        return;
+    if (!TIMESTAMP_IS_NOEND(call.anchor))
+        set_common_window(&quota, call.now);
     memset(&key, 0, sizeof(key));
     key.database = MyDatabaseId;
     key.kind = reason == Reason::past_due       ? DenialKind::past_due
                : reason == Reason::not_entitled ? DenialKind::not_entitled
                                                 : DenialKind::limit_reached;
-    strlcpy(key.period, entitlement.period, sizeof(key.period));
-    strlcpy(key.feature, request.feature, sizeof(key.feature));
-    strlcpy(key.user_id, request.user_id, sizeof(key.user_id));
-    key.window_start = window_start;
-    note_denial(key, window_end, entitlement.plan ? entitlement.plan : "",
-                entitlement.now);
+    strlcpy(key.period, quota.period, sizeof(key.period));
+    strlcpy(key.feature, call.request.feature, sizeof(key.feature));
+    strlcpy(key.user_id, call.request.user_id, sizeof(key.user_id));
+    key.window_start = quota.start;
+    note_denial(key, quota.end, resolution.plan, call.now);
 }
 
-/* One try; false when another session's commit made the answer ambiguous. */
+/*
+ * Divide the amount among the windows where nobody else counts: the rows are the truth,
+ * and what is not certain does not fit.
+ */
 bool
-try_consume(const Request &request, MemoryContext context, Decision *decision,
-            Entitlement *entitlement)
+divide(const Call &call, int64 *taken)
 {
-    int64 used;
+    const Resolution &resolution = call.open.resolution;
+    int64 wanted = call.request.amount;
 
-    resolve_for_counting(request, context, entitlement);
-    CounterKey key = key_of(request, *entitlement);
+    for (int i = 0; i < resolution.rule_count; i++) {
+        int64 room = room_in(resolution.rules[i], used_in(call, i));
+        bool rate = resolution.rules[i].kind == RuleKind::rate;
 
-    if (is_repeat(request, key, KeyUse::consume)) {
-        admit(request, *entitlement, read_usage(key, latest_snapshot()), decision);
-        decision->replayed = true;
-        return true;
-    }
-    if (entitlement->entitled && add_usage(key, request.amount, entitlement->usage_limit, &used)) {
-        if (request.idempotency_key &&
-            !claim_idempotency_key(key, KeyUse::consume, request.idempotency_key, request.amount)) {
-            /* the same request came through beside us: undo ours, answer as theirs */
-            (void) subtract_usage(key, request.amount, &used);
+        taken[i] = Min(rate ? call.request.amount : wanted, room);
+        if (rate && taken[i] < call.request.amount)
             return false;
-        }
-        admit(request, *entitlement, used, decision);
-        return true;
+        wanted -= rate ? 0 : taken[i];
     }
-    if (is_repeat(request, key, KeyUse::consume))
+    return wanted == 0;
+}
+
+/* Is there room for the amount, whatever other transactions do? */
+bool
+certainly_fits(const Call &call)
+{
+    const Resolution &resolution = call.open.resolution;
+    int64 room = 0;
+
+    for (int i = 0; i < resolution.rule_count; i++) {
+        const OpenWindow &window = call.open.windows[i];
+        int64 here = certain_room(*window.escrow, resolution.rules[i].limit, own_use(window.number));
+        if (resolution.rules[i].kind != RuleKind::rate)
+            room = saturating_sum(room, here);
+        else if (here < call.request.amount)
+            return false;
+    }
+    return room >= call.request.amount;
+}
+
+/*
+ * Reserve the amount in all windows: all of it under each rate, and from the quota and
+ * the grants between them. Fills in what was taken from each. When it does not fit it is
+ * best not to try: what was taken in vain, others have seen, and may wait for us.
+ */
+bool
+reserve_all(const Call &call, int64 *taken)
+{
+    const Resolution &resolution = call.open.resolution;
+    int64 wanted = call.request.amount;
+    bool fits = true;
+
+    if (call.alone)
+        return divide(call, taken);
+    if (!certainly_fits(call))
         return false;
-    used = read_usage(key, latest_snapshot());
-    check_overflow(request, *entitlement, used);
-    if (entitlement->entitled && used <= entitlement->usage_limit - request.amount)
+    TransactionId xid = GetCurrentTransactionId();
+
+    for (int i = 0; i < resolution.rule_count && fits; i++) {
+        const Rule &rule = resolution.rules[i];
+        const OpenWindow &window = call.open.windows[i];
+        int64 amount = rule.kind == RuleKind::rate ? call.request.amount : wanted;
+
+        taken[i] = 0;
+        OwnUse own = own_use(window.number);
+        if (amount > 0 && certain_room(*window.escrow, rule.limit, own) > 0) {
+            publish_hold(window.hold, xid);
+            taken[i] = reserve_up_to(*window.escrow, amount, rule.limit, own);
+            note_reserved(window.hold, taken[i]);
+        }
+        if (rule.kind == RuleKind::rate)
+            fits = taken[i] == amount;
+        else
+            wanted -= taken[i];
+    }
+    return fits && wanted == 0;
+}
+
+/* Insert the event for what was taken from each window. */
+void
+record(const Call &call, const int64 *taken)
+{
+    Portion portions[max_rules];
+    int count = 0;
+
+    for (int i = 0; i < call.open.resolution.rule_count; i++) {
+        if (taken[i] != 0)
+            portions[count++] = {&call.open.resolution.rules[i], taken[i]};
+    }
+    insert_event(call.key.relation, call.request.user_id, call.request.feature, portions, count,
+                 call.anchor);
+}
+
+[[noreturn]] void
+raise_circle(const char *feature)
+{
+    ereport(ERROR, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+                    errmsg("deadlock detected on the last units of feature \"%s\"", feature),
+                    errdetail("Transactions that hold units wait for each other's end."),
+                    errhint("Retry the transaction; one that counts once, with the whole amount, "
+                            "cannot get into this.")));
+    pg_unreachable();
+}
+
+/* Wait for the oldest transaction whose end may change the answer; a deadline raises. */
+void
+wait_for_others(const Call &call, int mark, TimestampTz *deadline)
+{
+    TransactionId oldest = InvalidTransactionId;
+
+    for (int i = 0; i < call.open.resolution.rule_count; i++) {
+        uint32 number = call.open.windows[i].number;
+        TransactionId holder = oldest_holder(number);
+        if (!TransactionIdIsValid(holder))
+            continue;
+        count_wait(number);
+        if (!TransactionIdIsValid(oldest) || TransactionIdPrecedes(holder, oldest))
+            oldest = holder;
+    }
+    /* whoever waits holds nothing that others could wait for */
+    release_holds(mark);
+    TimestampTz now = GetCurrentTimestamp();
+    if (*deadline == 0)
+        *deadline = TimestampTzPlusMilliseconds(now, contention_timeout);
+    if (TransactionIdIsValid(oldest)) {
+        if (!begin_wait(oldest))
+            raise_circle(call.request.feature);
+        if (!wait_for_transaction(oldest, *deadline))
+            raise_contention(call.request.feature);
+        end_wait();
+    } else if (now >= *deadline) {
+        raise_contention(call.request.feature);
+    }
+    CHECK_FOR_INTERRUPTS();
+}
+
+/* Give units of the quota back; false, changing nothing, if fewer are used. */
+bool
+give_back(const Call &call, int64 amount)
+{
+    const OpenWindow &window = call.open.windows[call.open.resolution.quota];
+
+    if (used_in(call, call.open.resolution.quota) < amount)
         return false;
-    deny(request, *entitlement, used, context, decision);
+    if (call.alone)
+        return true;
+    int64 rest = amount - take_back(window.number, amount);
+    if (rest == 0)
+        return true;
+    publish_hold(window.hold, GetCurrentTransactionId());
+    if (!reserve_refund(*window.escrow, rest, own_use(window.number)))
+        raise_contention(call.request.feature); /* another refund was faster */
+    note_reserved(window.hold, -rest);
     return true;
+}
+
+enum class Outcome : uint8 { decided, repeated, ambiguous };
+
+/* One try at counting; holds are left to the caller. */
+Outcome
+try_to_count(Call *call, int mark, Decision *decision)
+{
+    int64 used[max_rules];
+    int64 taken[max_rules];
+
+    open_for_counting(call);
+    if (is_repeat(call->request, KeyUse::consume))
+        return Outcome::repeated;
+    read_counters(*call, used);
+    decide(*call, used, decision);
+    if (!decision->allowed) {
+        if (is_repeat(call->request, KeyUse::consume))
+            return Outcome::repeated;
+        if (!call->alone)
+            count_denial(call->open.windows[call->open.resolution.quota].number);
+        return Outcome::decided;
+    }
+    if (!reserve_all(*call, taken))
+        return Outcome::ambiguous;
+    if (!claim_key(call->request, KeyUse::consume))
+        return is_repeat(call->request, KeyUse::consume) ? Outcome::repeated : Outcome::ambiguous;
+    record(*call, taken);
+    keep_holds(mark);
+    for (int i = 0; i < call->open.resolution.rule_count; i++)
+        used[i] = saturating_sum(used[i], taken[i]);
+    describe(*call, used, nullptr, decision);
+    decision->allowed = true;
+    decision->reason = decision->has_limit ? Reason::ok : Reason::unlimited;
+    return Outcome::decided;
+}
+
+/* The answer to the repeat of a call that was admitted. */
+void
+answer_repeat(Call *call, int mark, Decision *decision)
+{
+    int64 used[max_rules];
+
+    /* what we had reserved ourselves is not part of it */
+    release_holds(mark);
+    open_for_counting(call);
+    read_counters(*call, used);
+    describe(*call, used, nullptr, decision);
+    decision->allowed = true;
+    decision->reason = decision->has_limit ? Reason::ok : Reason::unlimited;
+    decision->replayed = true;
+}
+
+/* The answer for those who would rather be denied than wait. */
+void
+answer_contended(const Call &call, Decision *decision)
+{
+    int64 used[max_rules];
+
+    read_counters(call, used);
+    describe(call, used, nullptr, decision);
+    decision->reason = Reason::contended;
 }
 
 } // namespace
 
 void
-consume(Oid owner, const Request &request, Decision *decision)
+consume(const Request &request, bool with_texts, Decision *decision)
 {
-    MemoryContext context = CurrentMemoryContext;
-    Entitlement entitlement;
-    OwnerScope scope;
-    int round = 0;
+    TimestampTz deadline = 0;
+    int mark = hold_mark();
+    Call call;
 
     require_writable();
-    enter_owner(&scope, owner);
-    while (!try_consume(request, context, decision, &entitlement)) {
-        CHECK_FOR_INTERRUPTS();
-        /* under an old snapshot the guarded statement cannot see what made room */
-        if (IsolationUsesXactSnapshot() || ++round == max_rounds)
-            ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-                            errmsg("could not decide on feature \"%s\" due to concurrent use",
-                                   request.feature),
-                            errhint("Retry the transaction.")));
+    begin_call(&call, request);
+    for (;;) {
+        Outcome outcome = try_to_count(&call, mark, decision);
+        if (outcome == Outcome::decided)
+            break;
+        if (outcome == Outcome::repeated) {
+            answer_repeat(&call, mark, decision);
+            break;
+        }
+        if (on_contention == contention_deny) {
+            /* nothing of ours may be in the numbers */
+            release_holds(mark);
+            open_for_counting(&call);
+            answer_contended(call, decision);
+            break;
+        }
+        wait_for_others(call, mark, &deadline);
     }
-    leave_owner(&scope);
     if (!decision->allowed)
-        note(request, entitlement, decision->reason);
+        note(call, decision->reason);
+    if (!decision->allowed || decision->replayed)
+        release_holds(mark);
+    if (with_texts)
+        explain(call, decision);
 }
 
 void
-look(Oid owner, const Request &request, Decision *decision)
+look(const Request &request, bool with_texts, Decision *decision)
 {
-    MemoryContext context = CurrentMemoryContext;
-    Entitlement entitlement;
-    OwnerScope scope;
+    int64 used[max_rules];
+    Call call;
 
-    enter_owner(&scope, owner);
-    resolve_entitlement(request.user_id, request.feature, InvalidSnapshot, context, &entitlement);
-    int64 used = read_usage(key_of(request, entitlement), InvalidSnapshot);
-    check_overflow(request, entitlement, used);
-    if (entitlement.entitled && request.amount <= entitlement.usage_limit &&
-        used <= entitlement.usage_limit - request.amount)
-        admit(request, entitlement, used, decision);
-    else
-        deny(request, entitlement, used, context, decision);
-    leave_owner(&scope);
+    begin_call(&call, request);
+    look_at_windows(&call, used);
+    decide(call, used, decision);
+    if (with_texts)
+        explain(call, decision);
 }
 
 int64
-refund(Oid owner, const Request &request)
+refund(const Request &request)
 {
-    Entitlement entitlement;
-    OwnerScope scope;
-    int64 used;
+    int64 taken[max_rules] = {};
+    int mark = hold_mark();
+    Call call;
 
     require_writable();
-    enter_owner(&scope, owner);
-    resolve_entitlement(request.user_id, request.feature, latest_snapshot(), CurrentMemoryContext,
-                        &entitlement);
-    CounterKey key = key_of(request, entitlement);
-
-    bool repeat = is_repeat(request, key, KeyUse::refund);
-    if (!repeat && !subtract_usage(key, request.amount, &used)) {
-        /* while we waited for the row, the same refund may have come through */
-        repeat = is_repeat(request, key, KeyUse::refund);
-        if (!repeat)
+    begin_call(&call, request);
+    open_for_counting(&call);
+    int quota = call.open.resolution.quota;
+    /* the key first: a refund that is not possible raises, and frees it again */
+    if (!is_repeat(request, KeyUse::refund) && claim_key(request, KeyUse::refund)) {
+        if (!give_back(call, request.amount))
             ereport(ERROR,
                     (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                      errmsg("refund of feature \"%s\" exceeds what was used", request.feature),
                      errdetail("Used in the current window: " INT64_FORMAT
                                ", to be refunded: " INT64_FORMAT ".",
-                               read_usage(key, latest_snapshot()), request.amount)));
-    } else if (!repeat && request.idempotency_key &&
-               !claim_idempotency_key(key, KeyUse::refund, request.idempotency_key,
-                                      request.amount)) {
-        (void) add_usage(key, request.amount, PG_INT64_MAX, &used);
-        repeat = is_repeat(request, key, KeyUse::refund);
+                               used_in(call, quota), request.amount)));
+        taken[quota] = -request.amount;
+        record(call, taken);
+        call.units[quota] -= request.amount; /* where the rows are the truth */
     }
-    if (repeat)
-        used = read_usage(key, latest_snapshot());
-    leave_owner(&scope);
+    int64 used = used_in(call, quota);
+    keep_holds(mark);
     return used;
+}
+
+int64
+set_usage(const Request &request, int64 target)
+{
+    int64 taken[max_rules] = {};
+    int mark = hold_mark();
+    Call call;
+
+    require_writable();
+    begin_call(&call, request);
+    open_for_counting(&call);
+    int quota = call.open.resolution.quota;
+    const OpenWindow &window = call.open.windows[quota];
+    int64 before = used_in(call, quota);
+    int64 difference = target - before;
+
+    if (difference < 0 && !give_back(call, -difference))
+        raise_contention(request.feature);
+    if (difference > 0 && !call.alone) {
+        publish_hold(window.hold, GetCurrentTransactionId());
+        if (reserve(*window.escrow, difference, no_limit, own_use(window.number)) !=
+            Offer::admitted)
+            raise_contention(request.feature);
+        note_reserved(window.hold, difference);
+    }
+    if (difference != 0) {
+        taken[quota] = difference;
+        record(call, taken);
+    }
+    keep_holds(mark);
+    return before;
 }
 
 } // namespace skene

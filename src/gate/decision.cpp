@@ -13,21 +13,16 @@ const char *
 reason_name(Reason reason)
 {
     static const char *const names[] = {"ok", "unlimited", "limit_reached", "not_entitled",
-                                        "past_due"};
+                                        "past_due", "rate_limited", "contended"};
     return names[static_cast<int>(reason)];
-}
-
-int64
-remaining_of(const Decision &decision)
-{
-    return decision.usage_limit > decision.used ? decision.usage_limit - decision.used : 0;
 }
 
 /* Is there a moment after which a denied call may succeed by itself? */
 bool
 has_retry(const Decision &decision)
 {
-    return !decision.allowed && decision.reason == Reason::limit_reached &&
+    return !decision.allowed &&
+           (decision.reason == Reason::limit_reached || decision.reason == Reason::rate_limited) &&
            !TIMESTAMP_NOT_FINITE(decision.resets_at);
 }
 
@@ -77,7 +72,7 @@ decision_json(const Decision &decision)
     append_string(&json, "feature", decision.feature);
     append_integer(&json, "used", decision.used, !decision.counted);
     append_integer(&json, "usage_limit", decision.usage_limit, !decision.has_limit);
-    append_integer(&json, "remaining", remaining_of(decision), !decision.has_limit);
+    append_integer(&json, "remaining", decision.remaining, !decision.has_limit);
     append_time(&json, "resets_at", decision.resets_at);
     append_integer(&json, "retry_after",
                    has_retry(decision)
@@ -139,7 +134,7 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     values[used] = Int64GetDatum(decision.used);
     nulls[used] = !decision.counted;
     values[usage_limit] = Int64GetDatum(decision.usage_limit);
-    values[remaining] = Int64GetDatum(remaining_of(decision));
+    values[remaining] = Int64GetDatum(decision.remaining);
     nulls[usage_limit] = nulls[remaining] = !decision.has_limit;
     values[resets_at] = TimestampTzGetDatum(decision.resets_at);
     nulls[resets_at] = TIMESTAMP_NOT_FINITE(decision.resets_at);
@@ -158,15 +153,30 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
 }
 
 void
+raise_contention(const char *feature)
+{
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                    errmsg("could not decide on feature \"%s\" in time", feature),
+                    errdetail("The last units are held by transactions that are still running."),
+                    errhint("Retry; skene_gate.contention_timeout says how long to wait.")));
+    pg_unreachable();
+}
+
+void
 raise_denial(const Decision &decision)
 {
     constexpr int payment_required = MAKE_SQLSTATE('P', 'T', '4', '0', '2');
+    constexpr int too_many_requests = MAKE_SQLSTATE('P', 'T', '4', '2', '9');
 
+    if (decision.reason == Reason::contended)
+        raise_contention(decision.feature);
+    bool rate = decision.reason == Reason::rate_limited;
     ereport(ERROR,
-            (errcode(payment_required), errmsg("%s", decision.message),
+            (errcode(rate ? too_many_requests : payment_required), errmsg("%s", decision.message),
              errdetail_internal("%s", decision_json(decision)),
-             decision.upgrade_plan ? errhint("Plan \"%s\" allows more.", decision.upgrade_plan)
-                                   : errhint("No plan allows more.")));
+             rate                    ? errhint("Try again later.")
+             : decision.upgrade_plan ? errhint("Plan \"%s\" allows more.", decision.upgrade_plan)
+                                     : errhint("No plan allows more.")));
     pg_unreachable();
 }
 

@@ -8,7 +8,15 @@
 namespace skene
 {
 
-enum class Reason : uint8 { ok, unlimited, limit_reached, not_entitled, past_due };
+enum class Reason : uint8 {
+    ok,
+    unlimited,
+    limit_reached,
+    not_entitled,
+    past_due,
+    rate_limited, /* waiting helps */
+    contended     /* depends on transactions under way */
+};
 
 /* Strings are palloc'ed in the caller's context; null is SQL null. */
 struct Decision {
@@ -18,6 +26,7 @@ struct Decision {
     int64 used;
     bool has_limit;
     int64 usage_limit;
+    int64 remaining;
     TimestampTz resets_at; /* DT_NOEND: never */
     TimestampTz decided_at;
     const char *plan;
@@ -31,8 +40,14 @@ struct Decision {
 /* The row, for a function that returns skene_decision. */
 Datum decision_row(FunctionCallInfo fcinfo, const Decision &decision);
 
-/* Raise PT402 for a denial: DETAIL is the decision as JSON, HINT how to go on. */
+/*
+ * Raise for a denial: PT402, PT429 for a rate limit; DETAIL is the decision as JSON,
+ * HINT how to go on. A contended call is no denial: 55P03.
+ */
 [[noreturn]] void raise_denial(const Decision &decision);
+
+/* Raise 55P03: transactions under way held the last units for too long. */
+[[noreturn]] void raise_contention(const char *feature);
 
 /* Raise 0A000 unless a row function is called in FROM. */
 void require_from_clause(FunctionCallInfo fcinfo);

@@ -11,14 +11,10 @@
  */
 #pragma once
 
-#include "server/prelude.hpp"
+#include "engine/resolution.hpp"
 
 namespace skene
 {
-
-constexpr int max_user_id_bytes = 255;
-constexpr int max_name_bytes = 63;
-constexpr int max_period_bytes = 15;
 
 enum class DenialKind : uint8 { limit_reached, not_entitled, past_due };
 

@@ -1,13 +1,14 @@
 /*
  * functions.cpp: the gate's SQL functions: arguments in, answer out.
  */
+#include "engine/events.hpp"
+#include "gate/configuration.hpp"
 #include "gate/consume.hpp"
-#include "gate/counter.hpp"
+#include "gate/entitlement.hpp"
+#include "server/clock.hpp"
 #include "server/owner.hpp"
 #include "server/shared.hpp"
 #include "server/text.hpp"
-
-#include "core/endpoint.hpp"
 
 namespace skene
 {
@@ -22,38 +23,12 @@ request_of(FunctionCallInfo fcinfo)
     Request request;
 
     require_preload();
+    request.function = fcinfo->flinfo->fn_oid;
     request.user_id = user_id_argument(fcinfo);
     request.feature = feature_argument(fcinfo, 1);
     request.amount = amount_argument(fcinfo, 2);
     request.idempotency_key = PG_NARGS() > 3 ? key_argument(fcinfo, 3) : nullptr;
     return request;
-}
-
-/* The feature whose endpoints match a request best; null when none does. */
-char *
-feature_of_endpoint(Oid owner, const char *method, const char *path)
-{
-    static SPIPlanPtr plan = nullptr;
-    MemoryContext context = CurrentMemoryContext;
-    char *feature = nullptr;
-    int best = 0;
-    OwnerScope scope;
-
-    enter_owner(&scope, owner);
-    run_prepared(&plan,
-                 "SELECT f.feature, e FROM skene.features f, unnest(f.endpoints) e ORDER BY 1, 2",
-                 0, nullptr, nullptr, nullptr, InvalidSnapshot, true, SPI_OK_SELECT);
-    for (uint64 row = 0; row < SPI_processed; row++) {
-        char *pattern = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
-        int rank = match_endpoint(pattern, method, path);
-        if (rank > best) {
-            best = rank;
-            feature = MemoryContextStrdup(
-                context, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1));
-        }
-    }
-    leave_owner(&scope);
-    return feature;
 }
 
 /* How many bytes of a caller's text to show in a message. */
@@ -96,7 +71,7 @@ SKENE_FUNCTION(skene_consume)
     Request request = request_of(fcinfo);
     Decision decision;
 
-    consume(owner_of_function(fcinfo), request, &decision);
+    consume(request, false, &decision);
     PG_RETURN_BOOL(decision.allowed);
 }
 
@@ -106,7 +81,7 @@ SKENE_FUNCTION(skene_decide)
     Request request = request_of(fcinfo);
     Decision decision;
 
-    consume(owner_of_function(fcinfo), request, &decision);
+    consume(request, true, &decision);
     PG_RETURN_DATUM(decision_row(fcinfo, decision));
 }
 
@@ -115,7 +90,7 @@ SKENE_FUNCTION(skene_require)
     Request request = request_of(fcinfo);
     Decision decision;
 
-    consume(owner_of_function(fcinfo), request, &decision);
+    consume(request, true, &decision);
     if (!decision.allowed)
         raise_denial(decision);
     PG_RETURN_VOID();
@@ -124,7 +99,25 @@ SKENE_FUNCTION(skene_require)
 SKENE_FUNCTION(skene_refund)
 {
     Request request = request_of(fcinfo);
-    PG_RETURN_INT64(refund(owner_of_function(fcinfo), request));
+    PG_RETURN_INT64(refund(request));
+}
+
+SKENE_FUNCTION(skene_set_usage)
+{
+    Request request;
+
+    require_preload();
+    request.function = fcinfo->flinfo->fn_oid;
+    request.user_id = user_id_argument(fcinfo);
+    request.feature = feature_argument(fcinfo, 1);
+    request.amount = 1;
+    request.idempotency_key = nullptr;
+    if (PG_ARGISNULL(2))
+        null_argument("used");
+    if (PG_GETARG_INT64(2) < 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("used must not be negative")));
+    PG_RETURN_INT64(set_usage(request, PG_GETARG_INT64(2)));
 }
 
 SKENE_FUNCTION(skene_check)
@@ -133,7 +126,7 @@ SKENE_FUNCTION(skene_check)
     Request request = request_of(fcinfo);
     Decision decision;
 
-    look(owner_of_function(fcinfo), request, &decision);
+    look(request, true, &decision);
     PG_RETURN_DATUM(decision_row(fcinfo, decision));
 }
 
@@ -147,7 +140,7 @@ SKENE_FUNCTION(skene_allows)
     Request request = request_of(fcinfo);
     Decision decision;
 
-    look(owner_of_function(fcinfo), request, &decision);
+    look(request, false, &decision);
     PG_RETURN_BOOL(decision.allowed);
 }
 
@@ -157,8 +150,8 @@ SKENE_FUNCTION(skene_consume_request)
     require_preload();
     Request request;
     Decision decision;
-    Oid owner = owner_of_function(fcinfo);
 
+    request.function = fcinfo->flinfo->fn_oid;
     request.user_id = user_id_argument(fcinfo);
     for (int i = 1; i <= 2; i++) {
         if (PG_ARGISNULL(i))
@@ -175,9 +168,9 @@ SKENE_FUNCTION(skene_consume_request)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("on_no_match must be allow, deny or error")));
 
-    request.feature = feature_of_endpoint(owner, method, path);
+    request.feature = feature_of_endpoint(request.function, method, path);
     if (request.feature)
-        consume(owner, request, &decision);
+        consume(request, true, &decision);
     else
         decision = no_match(policy, method, path);
     PG_RETURN_DATUM(decision_row(fcinfo, decision));
@@ -198,41 +191,52 @@ SKENE_FUNCTION(skene_usage)
         column_count
     };
     static SPIPlanPtr features_plan = nullptr;
-    MemoryContext context = CurrentMemoryContext;
     ReturnSetInfo *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    TimestampTz now = gate_time();
     OwnerScope scope;
 
     require_preload();
     InitMaterializedSRF(fcinfo, 0);
     const char *user_id = user_id_argument(fcinfo);
 
-    enter_owner(&scope, owner_of_function(fcinfo));
+    enter_owner(&scope, owner_of_function(fcinfo->flinfo->fn_oid));
     run_prepared(&features_plan, "SELECT f.feature FROM skene.features f ORDER BY 1", 0, nullptr,
                  nullptr, nullptr, InvalidSnapshot, true, SPI_OK_SELECT);
     uint64 count = SPI_processed;
     SPITupleTable *features = SPI_tuptable;
     for (uint64 row = 0; row < count; row++) {
-        Entitlement found;
+        Resolution found;
+        CustomerState customer;
         Datum values[column_count] = {};
         bool nulls[column_count] = {};
         const char *name = SPI_getvalue(features->vals[row], features->tupdesc, 1);
 
-        resolve_entitlement(user_id, name, InvalidSnapshot, context, &found);
-        CounterKey key = {user_id, name, found.period, found.window_start, found.window_end};
-        int64 units = read_usage(key, InvalidSnapshot);
+        resolve_entitlement(user_id, name, &now, InvalidSnapshot, false, &found, &customer);
+        const Rule &quota = found.rules[found.quota];
+        int64 units = 0;
+        int64 limit = 0;
+        int64 room = 0;
+        for (int i = 0; i < found.rule_count; i++) {
+            const Rule &rule = found.rules[i];
+            if (rule.kind == RuleKind::rate)
+                continue;
+            int64 counted = read_units(user_id, name, rule, InvalidSnapshot);
+            units += counted;
+            limit = saturating_difference(limit, -rule.limit);
+            room = saturating_difference(room, counted < rule.limit ? counted - rule.limit : 0);
+        }
         values[feature] = CStringGetTextDatum(name);
-        values[period] = CStringGetTextDatum(found.period);
+        values[period] = CStringGetTextDatum(quota.period);
         values[used] = Int64GetDatum(units);
-        values[usage_limit] = Int64GetDatum(found.usage_limit);
-        values[remaining] =
-            Int64GetDatum(found.usage_limit > units ? found.usage_limit - units : 0);
-        nulls[usage_limit] = nulls[remaining] = found.unlimited;
-        values[window_start] = TimestampTzGetDatum(found.window_start);
-        nulls[window_start] = TIMESTAMP_NOT_FINITE(found.window_start);
-        values[resets_at] = TimestampTzGetDatum(found.window_end);
-        nulls[resets_at] = TIMESTAMP_NOT_FINITE(found.window_end);
-        nulls[plan] = found.plan == nullptr;
-        if (found.plan)
+        values[usage_limit] = Int64GetDatum(limit);
+        values[remaining] = Int64GetDatum(room);
+        nulls[usage_limit] = nulls[remaining] = quota.limit == no_limit;
+        values[window_start] = TimestampTzGetDatum(quota.start);
+        nulls[window_start] = TIMESTAMP_NOT_FINITE(quota.start);
+        values[resets_at] = TimestampTzGetDatum(quota.end);
+        nulls[resets_at] = TIMESTAMP_NOT_FINITE(quota.end);
+        nulls[plan] = !found.has_plan;
+        if (found.has_plan)
             values[plan] = CStringGetTextDatum(found.plan);
         values[entitled] = BoolGetDatum(found.entitled);
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -152,7 +152,8 @@ BEGIN
     VALUES (skene_identify.user_id, skene_identify.email, skene_identify.name,
             coalesce(skene_identify.attributes, '{}'), skene_identify.stripe_customer_id,
             skene_identify.locale, skene_identify.time_zone,
-            coalesce(skene_identify.created_at, skene.gate_time()),
+            skene.agree_on_anchor(skene_identify.user_id,
+                                  coalesce(skene_identify.created_at, skene.gate_time())),
             coalesce(skene_identify.created_at, skene.gate_time()))
     ON CONFLICT (user_id) DO UPDATE
        SET email = coalesce(excluded.email, c.email),
@@ -254,3 +255,44 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_override(text, text, bigint, timestamptz, text) IS
 'Set a limit for one customer in place of the plan''s, until expires_at if given; usage_limit null is unlimited. Errors: 22004 null id, 42704 unknown feature, 22023 negative limit. Example: SELECT skene_override(''u1'', ''export'', 500, now() + interval ''7 days'', ''goodwill'')';
+
+CREATE FUNCTION @extschema@.skene_grant(user_id text, feature text, amount bigint,
+        expires_at timestamptz DEFAULT NULL, priority integer DEFAULT 0, reason text DEFAULT NULL,
+        idempotency_key text DEFAULT NULL)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    granted skene.grants;
+BEGIN
+    PERFORM skene.check_user_id(skene_grant.user_id);
+    IF skene_grant.feature IS NULL OR skene_grant.amount IS NULL OR skene_grant.priority IS NULL THEN
+        RAISE EXCEPTION 'feature, amount and priority must not be null' USING ERRCODE = '22004';
+    END IF;
+    IF NOT EXISTS (SELECT FROM skene.features f WHERE f.feature = skene_grant.feature) THEN
+        RAISE EXCEPTION 'feature "%" does not exist', skene_grant.feature USING ERRCODE = '42704';
+    END IF;
+    IF skene_grant.amount <= 0 THEN
+        RAISE EXCEPTION 'amount must be greater than zero' USING ERRCODE = '22023';
+    END IF;
+    IF octet_length(skene_grant.idempotency_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'idempotency key must have 1 to 255 bytes' USING ERRCODE = '22023';
+    END IF;
+    INSERT INTO skene.grants AS g (user_id, feature, amount, expires_at, priority, reason, idempotency_key)
+    VALUES (skene_grant.user_id, skene_grant.feature, skene_grant.amount, skene_grant.expires_at,
+            skene_grant.priority, skene_grant.reason, skene_grant.idempotency_key)
+    ON CONFLICT (user_id, feature, idempotency_key) DO NOTHING
+    RETURNING * INTO granted;
+    IF NOT FOUND THEN
+        SELECT * INTO granted FROM skene.grants g
+         WHERE g.user_id = skene_grant.user_id AND g.feature = skene_grant.feature
+           AND g.idempotency_key = skene_grant.idempotency_key;
+        IF granted.amount <> skene_grant.amount THEN
+            RAISE EXCEPTION 'idempotency key was used with another amount'
+                USING ERRCODE = '22023', HINT = 'Use a new key for a new grant.';
+        END IF;
+    END IF;
+    RETURN granted.grant_id;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.skene_grant(text, text, bigint, timestamptz, integer, text, text) IS
+'Give a customer amount extra units of a feature, once, until expires_at if given; returns the grant''s id. They are used when the plan''s units of a window are used up, those of higher priority and earlier expiry first. A repeat of an idempotency_key returns the same grant. Errors: 22004 null, 22023 bad amount or key, 42704 unknown feature. Example: SELECT skene_grant(''u1'', ''export'', 50, reason => ''goodwill'')';

@@ -164,6 +164,12 @@ RETURNS TABLE (feature text, period text, used bigint, usage_limit bigint, remai
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10
 AS 'MODULE_PATHNAME', 'skene_usage';
 
+CREATE FUNCTION @extschema@.skene_set_usage(user_id text, feature text, used bigint)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'skene_set_usage';
+COMMENT ON FUNCTION @extschema@.skene_set_usage(text, text, bigint) IS
+'Set the units used in a customer''s current window of a feature, by counting the difference; may pass the limit. Returns the units before. Errors: 22004 null, 22023 negative, 42704 unknown feature, 55P03 transactions under way hold units. Example: SELECT skene_set_usage(''u1'', ''export'', 0)';
+
 -- Each overload carries the same comment.
 DO $comments$
 DECLARE
@@ -173,7 +179,7 @@ BEGIN
     FOR described IN
         SELECT * FROM (VALUES
         ('skene_consume',
-         'Count amount units (> 0, default 1) of feature for the customer if the limit allows; true when counted, false when not. Part of the caller''s transaction: a rollback, also to a savepoint, gives the units back. A repeat of an idempotency_key (1 to 255 bytes; scope customer and feature) is true and counts nothing. Errors: 22004 null argument, 22023 bad amount, id or key, or a key that was used with another amount, 42704 unknown feature, 22003 counter overflow, 25006 read-only transaction. Example: SELECT skene_consume(''u1'', ''export'')'),
+         'Count amount units (> 0, default 1) of feature for the customer if the limit allows; true when counted, false when not. Part of the caller''s transaction: a rollback, also to a savepoint, gives the units back. A repeat of an idempotency_key (1 to 255 bytes; scope customer and feature) is true and counts nothing. Errors: 22004 null argument, 22023 bad amount, id or key, or a key that was used with another amount, 42704 unknown feature, 22003 counter overflow, 25006 read-only transaction, 53400 shared memory exhausted, 55P03 the last units stayed in the hands of running transactions longer than skene_gate.contention_timeout. Example: SELECT skene_consume(''u1'', ''export'')'),
         ('skene_decide',
          'As skene_consume, with the whole decision as a row; call it in FROM (0A000 elsewhere). Example: SELECT * FROM skene_decide(''u1'', ''export'')'),
         ('skene_require',

@@ -152,6 +152,7 @@ CREATE FUNCTION skene.customer_exists(user_id text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM skene.customers c WHERE c.user_id = $1)
         OR EXISTS (SELECT FROM skene.usage u WHERE u.user_id = $1)
+        OR EXISTS (SELECT FROM skene.usage_events e WHERE e.user_id = $1)
         OR EXISTS (SELECT FROM skene.subscriptions s WHERE s.user_id = $1)
         OR EXISTS (SELECT FROM skene.overrides o WHERE o.user_id = $1)
 $$;

@@ -126,17 +126,20 @@ CREATE TABLE skene.grants (
     expires_at       timestamptz,
     priority         integer NOT NULL DEFAULT 0,
     reason           text,
-    idempotency_key  text,
-    created_at       timestamptz NOT NULL DEFAULT skene.gate_time()
+    idempotency_key  text COLLATE "C",
+    created_at       timestamptz NOT NULL DEFAULT skene.gate_time(),
+    UNIQUE (user_id, feature, idempotency_key)
 );
-COMMENT ON TABLE skene.grants IS 'One-off extra units; version 1.0 stores no rows here yet';
+COMMENT ON TABLE skene.grants IS
+    'One-off extra units, used when the plan''s are used up; counted in a window of period grant:ID';
 
 -- Counting -------------------------------------------------------------------
 
 CREATE TYPE skene.usage_window AS (
     period        text,
     window_start  timestamptz,
-    window_end    timestamptz
+    window_end    timestamptz,
+    amount        bigint
 );
 
 CREATE TABLE skene.usage (
@@ -145,22 +148,33 @@ CREATE TABLE skene.usage (
     period        text,
     window_start  timestamptz,
     window_end    timestamptz NOT NULL,
-    used          bigint NOT NULL CHECK (used >= 0),
+    used          bigint NOT NULL,
     PRIMARY KEY (user_id, feature, period, window_start)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE skene.usage IS
-    'Units used, per customer, feature and window; usage_totals adds what is not yet folded in';
+    'Units used, per customer, feature and window, as far as they are folded in; usage_totals has all';
 
+-- The engine inserts here by column position, and the worker deletes soon after.
 CREATE TABLE skene.usage_events (
-    event_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id     skene.user_id NOT NULL,
-    feature     skene.name NOT NULL,
-    amount      bigint NOT NULL,
-    windows     skene.usage_window[] NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT skene.gate_time()
-);
+    user_id       skene.user_id NOT NULL,
+    feature       skene.name NOT NULL,
+    period        text NOT NULL,
+    window_start  timestamptz NOT NULL,
+    window_end    timestamptz NOT NULL,
+    amount        bigint NOT NULL,
+    more          skene.usage_window[],
+    anchor        timestamptz,
+    created_at    timestamptz NOT NULL DEFAULT skene.gate_time()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+        autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 1000000);
+ALTER TABLE skene.usage_events REPLICA IDENTITY FULL;
+CREATE INDEX usage_events_key ON skene.usage_events (user_id, feature);
 COMMENT ON TABLE skene.usage_events IS
-    'Units committed but not yet folded into usage; the row-lock engine of version 1.0 writes none';
+    'Units committed but not yet folded into usage: one row for each admitted call';
+COMMENT ON COLUMN skene.usage_events.amount IS 'Units counted in this window; negative: given back';
+COMMENT ON COLUMN skene.usage_events.more IS 'Further windows that the same call was counted in';
+COMMENT ON COLUMN skene.usage_events.anchor IS
+    'Of a customer without a row, which the worker makes with it';
 
 CREATE TABLE skene.idempotency_keys (
     user_id          skene.user_id,

@@ -6,8 +6,11 @@ SELECT user_id, feature, period, window_start, max(window_end) AS window_end,
   FROM (SELECT u.user_id, u.feature, u.period, u.window_start, u.window_end, u.used
           FROM skene.usage u
         UNION ALL
-        SELECT e.user_id, e.feature, w.period, w.window_start, w.window_end, e.amount
-          FROM skene.usage_events e, unnest(e.windows) w) AS counted
+        SELECT e.user_id, e.feature, e.period, e.window_start, e.window_end, e.amount
+          FROM skene.usage_events e
+        UNION ALL
+        SELECT e.user_id, e.feature, w.period, w.window_start, w.window_end, w.amount
+          FROM skene.usage_events e, unnest(e.more) w) AS counted
  GROUP BY user_id, feature, period, window_start;
 COMMENT ON VIEW skene.usage_totals IS 'Units used, per customer, feature and window';
 

@@ -28,11 +28,11 @@ leave_owner(const OwnerScope *scope)
 }
 
 Oid
-owner_of_function(FunctionCallInfo fcinfo)
+owner_of_function(Oid function)
 {
-    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
     if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+        elog(ERROR, "cache lookup failed for function %u", function);
     Oid owner = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proowner;
     ReleaseSysCache(tuple);
     return owner;

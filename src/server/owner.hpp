@@ -23,8 +23,8 @@ struct OwnerScope {
 void enter_owner(OwnerScope *scope, Oid owner);
 void leave_owner(const OwnerScope *scope);
 
-/* Owner of the function being called. */
-Oid owner_of_function(FunctionCallInfo fcinfo);
+/* Owner of one of our functions: of the extension. */
+Oid owner_of_function(Oid function);
 
 /*
  * Run a statement, preparing it on first use in this session (*plan is a static

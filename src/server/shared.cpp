@@ -6,6 +6,7 @@
  */
 #include "server/shared.hpp"
 
+#include "engine/engine.hpp"
 #include "gate/denials.hpp"
 #include "settings/settings.hpp"
 
@@ -38,7 +39,8 @@ request_hook()
         previous_request_hook();
     RequestAddinShmemSpace(
         add_size(MAXALIGN(sizeof(Shared)), hash_estimate_size(max_windows, sizeof(DenialNote))));
-    RequestNamedLWLockTranche("skene_gate", 2);
+    RequestAddinShmemSpace(engine_size());
+    RequestNamedLWLockTranche("skene_gate", 2 + engine_lock_count());
 }
 
 void
@@ -72,6 +74,7 @@ startup_hook()
     info.entrysize = sizeof(DenialNote);
     notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
                           HASH_ELEM | HASH_BLOBS);
+    initialize_engine(GetNamedLWLockTranche("skene_gate") + 2);
     LWLockRelease(AddinShmemInitLock);
 }
 
@@ -114,6 +117,7 @@ request_shared_memory()
     previous_startup_hook = shmem_startup_hook;
     shmem_startup_hook = startup_hook;
     RegisterXactCallback(at_transaction_end, nullptr);
+    watch_transactions();
 }
 
 void
@@ -170,6 +174,9 @@ claim_slot(Oid database)
 void
 wake_worker(WorkerSlot *slot, uint32 reasons)
 {
+    /* the common case leaves the cache line alone */
+    if ((pg_atomic_read_u32(&slot->reasons) & reasons) == reasons)
+        return;
     uint32 before = pg_atomic_fetch_or_u32(&slot->reasons, reasons);
     if ((before & reasons) != reasons)
         set_latch_of(pg_atomic_read_u32(&slot->worker_proc));

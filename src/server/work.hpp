@@ -22,6 +22,12 @@ struct WorkScope {
 void begin_work(WorkScope *scope);
 void end_work(WorkScope *scope);
 
+/*
+ * Run a step in a subtransaction of its own; null when it succeeded, else its error, to
+ * be freed, or thrown on.
+ */
+ErrorData *run_guarded(void (*step)(const void *argument), const void *argument);
+
 /* Shown in skene.worker_status. */
 void set_worker_state(WorkerState state);
 void report_success();

@@ -12,7 +12,11 @@ char *resend_api_key_file = nullptr;
 char *resend_base_url = nullptr;
 double resend_rate = 2.0;
 char *stripe_webhook_secret_file = nullptr;
-int max_windows = 4096;
+int max_windows = 16384;
+int max_reservations = 16384;
+int contention_timeout = 5000;
+int on_contention = contention_wait;
+int fold_interval = 1000;
 int past_due_grace = 7 * 86400;
 int attribution_window = 30 * 86400;
 int idempotency_retention = 7 * 86400;
@@ -25,6 +29,9 @@ const config_enum_entry delivery_modes[] = {{"off", delivery_off, false},
                                             {"capture", delivery_capture, false},
                                             {"on", delivery_on, false},
                                             {nullptr, 0, false}};
+
+const config_enum_entry contention_policies[] = {
+    {"wait", contention_wait, false}, {"deny", contention_deny, false}, {nullptr, 0, false}};
 
 /* Is it https, or http on this machine? A key must never travel in the clear. */
 bool
@@ -105,9 +112,30 @@ define_settings()
                                "Mode 0600, or 0640 if owned by root; outside the data directory.",
                                &stripe_webhook_secret_file, "", PGC_SUSET, secret, check_file_path,
                                nullptr, nullptr);
-    DefineCustomIntVariable(
-        "skene_gate.max_windows", "Windows whose denials are held in shared memory at once.",
-        nullptr, &max_windows, 4096, 64, 1 << 20, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.max_windows",
+                            "Windows of usage that are held in shared memory at once.",
+                            "About 1 kB each; others are read from the tables when they are needed.",
+                            &max_windows, 16384, 64, 1 << 24, PGC_POSTMASTER, 0, nullptr, nullptr,
+                            nullptr);
+    DefineCustomIntVariable("skene_gate.max_reservations",
+                            "Windows in which transactions under way can have counted at once.",
+                            "One for each customer, feature and window of each transaction.",
+                            &max_reservations, 16384, 256, 1 << 24, PGC_POSTMASTER, 0, nullptr,
+                            nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.contention_timeout",
+                            "How long to wait for other transactions that may still give the last "
+                            "units back.",
+                            "After that a call fails with 55P03.", &contention_timeout, 5000, 1,
+                            INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable("skene_gate.on_contention",
+                             "What to do when the answer depends on transactions under way.",
+                             "wait for them, or deny with reason contended.", &on_contention,
+                             contention_wait, contention_policies, PGC_USERSET, 0, nullptr, nullptr,
+                             nullptr);
+    DefineCustomIntVariable("skene_gate.fold_interval",
+                            "How often the worker folds skene.usage_events into skene.usage.",
+                            nullptr, &fold_interval, 1000, 10, 3600 * 1000, PGC_SUSET, GUC_UNIT_MS,
+                            nullptr, nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.past_due_grace",
                             "How long a plan lasts after its payment failed.", nullptr,
                             &past_due_grace, 7 * 86400, 0, 90 * 86400, PGC_SUSET, GUC_UNIT_S,

@@ -10,13 +10,18 @@ namespace skene
 {
 
 enum DeliveryMode : int { delivery_off, delivery_capture, delivery_on };
+enum ContentionPolicy : int { contention_wait, contention_deny };
 
 extern int delivery;              /* DeliveryMode */
 extern char *resend_api_key_file; /* "" = none */
 extern char *resend_base_url;
 extern double resend_rate; /* requests a second */
 extern char *stripe_webhook_secret_file;
-extern int max_windows;           /* notes of denied windows in shared memory */
+extern int max_windows;           /* counters in shared memory */
+extern int max_reservations;      /* units in flight, of all transactions */
+extern int contention_timeout;    /* milliseconds */
+extern int on_contention;         /* ContentionPolicy */
+extern int fold_interval;         /* milliseconds */
 extern int past_due_grace;        /* seconds */
 extern int attribution_window;    /* seconds */
 extern int idempotency_retention; /* seconds */

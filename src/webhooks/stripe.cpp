@@ -127,7 +127,7 @@ SKENE_FUNCTION(skene_stripe_webhook)
 
     require_signature(payload, header);
 
-    enter_owner(&scope, owner_of_function(fcinfo));
+    enter_owner(&scope, owner_of_function(fcinfo->flinfo->fn_oid));
     char *record = flatten(payload, customer_key());
     const Oid types[] = {JSONBOID};
     Datum values[] = {DirectFunctionCall1(jsonb_in, CStringGetDatum(record))};

@@ -62,6 +62,18 @@ may_pass(int sqlerrcode)
     }
 }
 
+struct Writing {
+    const TakenDenials *denials;
+    bool *known;
+};
+
+void
+write_step(const void *argument)
+{
+    auto *writing = static_cast<const Writing *>(argument);
+    *writing->known = write_one(*writing->denials);
+}
+
 /*
  * Write one note in a subtransaction. An error that is the note's own is logged and its
  * denials are lost; after any other one the whole batch is put back. False when the
@@ -70,36 +82,18 @@ may_pass(int sqlerrcode)
 bool
 write_guarded(const TakenDenials &denials)
 {
-    volatile bool known = true;
-    MemoryContext context = CurrentMemoryContext;
-    ResourceOwner owner = CurrentResourceOwner;
-
-    BeginInternalSubTransaction(nullptr);
-    MemoryContextSwitchTo(context);
-    PG_TRY();
-    {
-        known = write_one(denials);
-        ReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(context);
-        CurrentResourceOwner = owner;
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(context);
-        ErrorData *error = CopyErrorData();
-        FlushErrorState();
-        RollbackAndReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(context);
-        CurrentResourceOwner = owner;
-        if (may_pass(error->sqlerrcode))
-            ReThrowError(error);
-        report_error(error->message);
-        pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(denials.count));
-        ereport(WARNING, (errmsg("skene_gate could not write a prompt: %s", error->message)));
-        FreeErrorData(error);
-    }
-    PG_END_TRY();
-    return known;
+    bool known = true;
+    Writing writing = {&denials, &known};
+    ErrorData *error = run_guarded(write_step, &writing);
+    if (!error)
+        return known;
+    if (may_pass(error->sqlerrcode))
+        ReThrowError(error);
+    report_error(error->message);
+    pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(denials.count));
+    ereport(WARNING, (errmsg("skene_gate could not write a prompt: %s", error->message)));
+    FreeErrorData(error);
+    return true;
 }
 
 /* Keep skene_reset() out until the transaction ends: it would miss what is taken. */

@@ -1,6 +1,6 @@
 /*
- * worker.cpp: the worker of one database: denials become prompts, the outbox is
- * emptied, old idempotency keys are removed.
+ * worker.cpp: the worker of one database: denials become prompts, usage is folded, the
+ * outbox is emptied, old idempotency keys are removed.
  *
  * Invariants: no transaction is open while it waits, for its latch or for HTTP;
  * with nothing to do it runs no query; an error is logged, waited out and tried
@@ -13,6 +13,7 @@
 #include "gate/denials.hpp"
 #include "outbox/delivery.hpp"
 #include "settings/settings.hpp"
+#include "worker/fold.hpp"
 #include "worker/prompts.hpp"
 
 namespace skene
@@ -80,6 +81,7 @@ struct Schedule {
     TimestampTz next_poll;   /* safety poll */
     TimestampTz next_flush;  /* earliest time for denials of known windows */
     TimestampTz next_look;   /* when a customer that was not there may be */
+    TimestampTz next_fold;   /* earliest time for the fold */
     TimestampTz next_outbox; /* when a row of the outbox is due */
 };
 
@@ -135,6 +137,11 @@ work(Schedule *schedule)
         schedule->next_flush = TimestampTzPlusMilliseconds(now, denials_flush_ms);
         reasons |= wake_outbox;
     }
+    if (poll || ((reasons & wake_fold) && now >= schedule->next_fold)) {
+        schedule->next_fold = TimestampTzPlusMilliseconds(now, fold_interval);
+        if (fold_usage())
+            schedule->reasons &= ~wake_fold;
+    }
     if (poll || (reasons & wake_address)) {
         begin_work(&scope);
         catch_up_with_customers();
@@ -163,6 +170,8 @@ idle_time(const Schedule &schedule)
 
     if (schedule.reasons & wake_denials)
         until = Min(until, schedule.next_flush);
+    if (schedule.reasons & wake_fold)
+        until = Min(until, schedule.next_fold);
     return until <= now ? 0 : (until - now) / 1000 + 1;
 }
 
@@ -214,7 +223,7 @@ extern "C" SKENE_EXPORT void
 skene_worker_main(Datum index)
 {
     /* statics: their values survive the jump of an error */
-    static Schedule schedule = {~(wake_restart | wake_extension), 0, 0, 0, 0};
+    static Schedule schedule = {~(wake_restart | wake_extension), 0, 0, 0, 0, 0};
     static int errors = 0;
     WorkScope scope;
 
@@ -244,7 +253,9 @@ skene_worker_main(Datum index)
             ProcessConfigFile(PGC_SIGHUP);
             schedule.next_poll = 0; /* delivery may have changed, or the clock gone back */
         }
-        uint32 reasons = pg_atomic_exchange_u32(&slot->reasons, 0);
+        /* until the fold is due its bit stays set, so that commits need not set it again */
+        uint32 kept = gate_time() < schedule.next_fold ? wake_fold : 0;
+        uint32 reasons = pg_atomic_fetch_and_u32(&slot->reasons, kept);
         if (reasons & wake_restart)
             proc_exit(0);
         schedule.reasons |= reasons & ~wake_extension;

@@ -48,10 +48,11 @@ load_copy()
     run_sql -f "$scratch/copy.sql"
 }
 
-# Let a crowd run a pgbench script, some transactions each, on one side.
+# Let a crowd run a pgbench script, some transactions each, on one side. Transactions that
+# count twice may deadlock on the last units, and are tried again.
 crowd()
 {
-    if ! pgbench -n -c "$clients" -j 2 -t "$3" -D side="$1" -f "$2" "$database" >"$scratch/log" 2>&1; then
+    if ! pgbench -n -c "$clients" -j 2 -t "$3" --max-tries=1000 -D side="$1" -f "$2" "$database" >"$scratch/log" 2>&1; then
         cat "$scratch/log"
         return 1
     fi

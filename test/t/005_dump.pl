@@ -12,6 +12,8 @@ start_resend();
 my $node = new_server('dump', allows_streaming => 'logical');
 use_resend($node);
 $node->append_conf('postgresql.conf', "skene_gate.delivery = 'off'");
+# what is counted here stays unfolded, so that both tables have rows
+$node->append_conf('postgresql.conf', "skene_gate.fold_interval = '1h'");
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE source');
 install($node, 'source');
@@ -95,8 +97,8 @@ $node->safe_psql('source', q{
 	SELECT skene_consume('silent', 'export'), skene_consume('silent', 'export');
 	SELECT skene_pause('stripe');
 	INSERT INTO skene.grants (user_id, feature, amount) VALUES ('ada', 'export', 5);
-	INSERT INTO skene.usage_events (user_id, feature, amount, windows) VALUES ('eve', 'export', 2,
-	    ARRAY[ROW('30d', '2026-01-01 UTC', '2026-01-31 UTC')::skene.usage_window]);
+	INSERT INTO skene.usage_events (user_id, feature, period, window_start, window_end, amount)
+	    VALUES ('eve', 'export', '30d', '2026-01-01 UTC', '2026-01-31 UTC', 2);
 	INSERT INTO skene.webhook_events (provider, event_id, event_type, created_at, livemode, result)
 	    VALUES ('stripe', 'evt_1', 'customer.subscription.created', now(), false, 'applied')});
 wait_until($node, 'source', q{SELECT state = 'no_address' FROM skene.prompts WHERE user_id = 'silent'});

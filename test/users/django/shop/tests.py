@@ -42,7 +42,7 @@ class LimitTests(ExportCase):
         self.assertEqual(Export.objects.count(), 3)
 
     def test_begins_afresh(self):
-        self.assertEqual(sql("SELECT count(*) FROM skene.usage"), (0,))
+        self.assertEqual(sql("SELECT count(*) FROM skene.usage_totals"), (0,))
         self.use_up()
 
     def test_customers_do_not_share(self):

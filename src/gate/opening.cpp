@@ -1,0 +1,175 @@
+/*
+ * opening.cpp: the warm path into shared memory and the cold one through the tables.
+ *
+ * Order on the cold path: epochs -> snapshot -> resolution; window in shared memory ->
+ * later snapshot -> its units. What is shared was therefore read after anything could
+ * change it without being noticed.
+ */
+#include "gate/opening.hpp"
+
+#include "engine/events.hpp"
+#include "gate/entitlement.hpp"
+#include "server/clock.hpp"
+#include "server/owner.hpp"
+
+namespace skene
+{
+
+namespace
+{
+
+/* Read the units of windows that are new in shared memory. */
+void
+load_windows(const Call &call, uint64 generation, uint32 to_load, bool counting)
+{
+    const Resolution &resolution = call.open.resolution;
+
+    for (int i = 0; i < resolution.rule_count; i++) {
+        if (!(to_load & (1u << i)))
+            continue;
+        Snapshot snapshot = counting ? latest_snapshot() : GetLatestSnapshot();
+        int64 units = read_units(call.request.user_id, call.request.feature, resolution.rules[i],
+                                 snapshot);
+        finish_load(call.key, call.open.windows[i], generation, units);
+    }
+}
+
+/* Resolve from the tables; true if the customer has a row. */
+bool
+resolve(Call *call, Snapshot snapshot, bool counting)
+{
+    CustomerState customer;
+    Stamp stamp = current_stamp(call->key.customer_hash);
+
+    resolve_entitlement(call->request.user_id, call->request.feature, &call->now, snapshot, counting,
+                        &call->open.resolution, &customer);
+    call->open.resolution.stamp = stamp;
+    call->anchor = customer.has_row ? DT_NOEND : customer.anchor;
+    return customer.has_row;
+}
+
+/* Look at the tables under the active snapshot. */
+void
+look_at_tables(Call *call, int64 *used)
+{
+    OwnerScope scope;
+
+    enter_owner(&scope, owner_of_function(call->request.function));
+    (void) resolve(call, InvalidSnapshot, false);
+    for (int i = 0; i < call->open.resolution.rule_count; i++)
+        used[i] = read_units(call->request.user_id, call->request.feature,
+                             call->open.resolution.rules[i], InvalidSnapshot);
+    leave_owner(&scope);
+}
+
+/*
+ * Fill shared memory for a look; false when the customer has no row yet, so that its
+ * windows are not to be kept.
+ */
+bool
+open_for_look(Call *call, uint64 generation)
+{
+    OwnerScope scope;
+
+    enter_owner(&scope, owner_of_function(call->request.function));
+    bool share = resolve(call, GetLatestSnapshot(), false);
+    if (share)
+        load_windows(*call, generation, enter_meter(call->key, generation, true, &call->open),
+                     false);
+    leave_owner(&scope);
+    return share;
+}
+
+/*
+ * Counters in shared memory don't know what this transaction did to the rows. Until it
+ * ends nobody else counts, so the rows it sees are the truth. The lock is taken again,
+ * for a rollback to a savepoint may have released it.
+ */
+void
+open_alone(Call *call)
+{
+    OwnerScope scope;
+
+    LockRelationOid(call->key.relation, ShareRowExclusiveLock);
+    enter_owner(&scope, owner_of_function(call->request.function));
+    (void) resolve(call, latest_snapshot(), true);
+    for (int i = 0; i < call->open.resolution.rule_count; i++)
+        call->units[i] = read_units(call->request.user_id, call->request.feature,
+                                    call->open.resolution.rules[i], latest_snapshot());
+    leave_owner(&scope);
+}
+
+} // namespace
+
+void
+begin_call(Call *call, const Request &request)
+{
+    call->request = request;
+    call->key = make_meter_key(events_relation(), request.user_id, request.feature);
+    call->now = gate_time();
+    call->anchor = DT_NOEND;
+    call->alone = false;
+}
+
+void
+open_for_counting(Call *call)
+{
+    lock_events(call->key.relation);
+    uint64 generation = usage_generation();
+    bool private_view = changed_here(call->key.customer_hash);
+    OwnerScope scope;
+
+    prepare_holds(max_rules);
+    call->now = gate_time();
+    call->anchor = DT_NOEND;
+    call->alone = usage_changed_here();
+    if (call->alone) {
+        open_alone(call);
+        return;
+    }
+    if (!private_view && find_meter(call->key, call->now, generation, &call->open))
+        return;
+    enter_owner(&scope, owner_of_function(call->request.function));
+    bool share = resolve(call, latest_snapshot(), true) && !private_view;
+    uint32 to_load = enter_meter(call->key, generation, share, &call->open);
+    load_windows(*call, generation, to_load, true);
+    leave_owner(&scope);
+}
+
+int64
+used_in(const Call &call, int rule)
+{
+    if (call.alone)
+        return call.units[rule];
+    const OpenWindow &window = call.open.windows[rule];
+    return used_by(*window.escrow, own_use(window.number));
+}
+
+void
+look_at_windows(Call *call, int64 *used)
+{
+    int mark = hold_mark();
+
+    if (RecoveryInProgress() || changed_here(call->key.customer_hash) || usage_changed_here()) {
+        look_at_tables(call, used);
+        return;
+    }
+    prepare_holds(max_rules);
+    for (;;) {
+        uint64 generation = usage_generation();
+        if (!find_meter(call->key, call->now, generation, &call->open) &&
+            !open_for_look(call, generation)) {
+            look_at_tables(call, used);
+            return;
+        }
+        for (int i = 0; i < call->open.resolution.rule_count; i++)
+            used[i] = used_in(*call, i);
+        release_holds(mark);
+        if (usage_generation() == generation)
+            return;
+        /* rows were changed by hand while we read them */
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+} // namespace skene

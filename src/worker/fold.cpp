@@ -1,0 +1,210 @@
+/*
+ * fold.cpp: the fold, and the rows of new customers.
+ *
+ * Invariant: one statement moves events into totals, so every snapshot sees each unit
+ * exactly once. The table is walked by ranges of blocks, in a circle: under a snapshot
+ * held for long the rows that are gone already cannot be removed, and are not read again
+ * before the circle is closed. An event of a customer without a row stays until the row
+ * is there, for it carries the customer's anchor.
+ */
+#include "worker/fold.hpp"
+
+#include "engine/changes.hpp"
+#include "engine/events.hpp"
+#include "server/work.hpp"
+
+namespace skene
+{
+
+namespace
+{
+
+constexpr BlockNumber blocks_at_once = 256; /* some 20,000 events */
+constexpr int whole_walk_ms = 10 * 1000;
+
+const char *const fold_sql = R"sql(
+WITH gone AS (
+    DELETE FROM skene.usage_events e
+     WHERE e.ctid >= $1 AND e.ctid < $2
+       AND (e.anchor IS NULL OR EXISTS (SELECT FROM skene.customers c WHERE c.user_id = e.user_id))
+    RETURNING e.*
+), counted AS (
+    SELECT user_id, feature, period, window_start, window_end, amount FROM gone
+    UNION ALL
+    SELECT g.user_id, g.feature, w.period, w.window_start, w.window_end, w.amount
+      FROM gone g, unnest(g.more) w
+)
+INSERT INTO skene.usage AS u (user_id, feature, period, window_start, window_end, used)
+SELECT user_id, feature, period, window_start, max(window_end), sum(amount)
+  FROM counted GROUP BY user_id, feature, period, window_start
+ON CONFLICT (user_id, feature, period, window_start) DO UPDATE
+   SET used = u.used + excluded.used)sql";
+
+const char *const customers_sql = R"sql(
+INSERT INTO skene.customers (user_id, anchor)
+SELECT e.user_id, min(e.anchor) FROM skene.usage_events e
+ WHERE e.ctid >= $1 AND e.ctid < $2 AND e.anchor IS NOT NULL
+   AND NOT EXISTS (SELECT FROM skene.customers c WHERE c.user_id = e.user_id)
+ GROUP BY e.user_id
+ON CONFLICT (user_id) DO NOTHING)sql";
+
+const char *const new_customers_sql = R"sql(
+SELECT EXISTS (SELECT FROM skene.usage_events e
+                WHERE e.ctid >= $1 AND e.ctid < $2 AND e.anchor IS NOT NULL))sql";
+
+const char *const list_customers_sql = R"sql(
+SELECT DISTINCT e.user_id FROM skene.usage_events e
+ WHERE e.ctid >= $1 AND e.ctid < $2 AND e.anchor IS NOT NULL
+   AND NOT EXISTS (SELECT FROM skene.customers c WHERE c.user_id = e.user_id)
+ LIMIT 50)sql";
+
+/* Run a statement on a range of blocks. */
+void
+run_on_blocks(SPIPlanPtr *plan, const char *sql, BlockNumber first, BlockNumber end, bool read_only,
+              int expected)
+{
+    const Oid types[] = {TIDOID, TIDOID};
+    ItemPointerData from;
+    ItemPointerData to;
+
+    ItemPointerSet(&from, first, 0);
+    ItemPointerSet(&to, end, 0);
+    Datum values[] = {PointerGetDatum(&from), PointerGetDatum(&to)};
+    run_prepared(plan, sql, 2, types, values, nullptr, InvalidSnapshot, read_only, expected);
+}
+
+struct Blocks {
+    BlockNumber first;
+    BlockNumber end;
+};
+
+void
+make_all_customers(const void *argument)
+{
+    static SPIPlanPtr plan = nullptr;
+    auto *blocks = static_cast<const Blocks *>(argument);
+    run_on_blocks(&plan, customers_sql, blocks->first, blocks->end, false, SPI_OK_INSERT);
+}
+
+void
+make_one_customer(const void *user_id)
+{
+    static SPIPlanPtr plan = nullptr;
+    const Oid types[] = {TEXTOID};
+    Datum values[] = {CStringGetTextDatum(static_cast<const char *>(user_id))};
+    run_prepared(&plan, R"sql(
+INSERT INTO skene.customers (user_id, anchor)
+SELECT e.user_id, min(e.anchor) FROM skene.usage_events e
+ WHERE e.user_id = $1 AND e.anchor IS NOT NULL GROUP BY e.user_id
+ON CONFLICT (user_id) DO NOTHING)sql",
+                 1, types, values, nullptr, InvalidSnapshot, false, SPI_OK_INSERT);
+}
+
+/* One after the other, going on past those that are locked. */
+void
+make_each_customer(const Blocks &blocks)
+{
+    static SPIPlanPtr plan = nullptr;
+
+    run_on_blocks(&plan, list_customers_sql, blocks.first, blocks.end, true, SPI_OK_SELECT);
+    uint64 count = SPI_processed;
+    SPITupleTable *users = SPI_tuptable;
+    for (uint64 row = 0; row < count; row++) {
+        ErrorData *error =
+            run_guarded(make_one_customer, SPI_getvalue(users->vals[row], users->tupdesc, 1));
+        if (error && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+            ReThrowError(error);
+    }
+}
+
+/*
+ * Make the rows of new customers; false when somebody who identifies one of them has its
+ * row locked, which must not hold up the others for long.
+ */
+bool
+make_customers(const Blocks &blocks)
+{
+    static SPIPlanPtr check_plan = nullptr;
+    bool all_made = true;
+    WorkScope scope;
+
+    begin_work(&scope);
+    run_on_blocks(&check_plan, new_customers_sql, blocks.first, blocks.end, true, SPI_OK_SELECT);
+    if (bool_column(1)) {
+        (void) set_config_option("lock_timeout", "20ms", PGC_USERSET, PGC_S_SESSION,
+                                 GUC_ACTION_SAVE, true, 0, false);
+        ErrorData *error = run_guarded(make_all_customers, &blocks);
+        if (error && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+            ReThrowError(error);
+        if (error)
+            make_each_customer(blocks);
+        all_made = error == nullptr;
+    }
+    end_work(&scope);
+    return all_made;
+}
+
+void
+fold_blocks(const Blocks &blocks)
+{
+    static SPIPlanPtr plan = nullptr;
+    WorkScope scope;
+
+    begin_work(&scope);
+    (void) let_engine_write(true);
+    PG_TRY();
+    {
+        run_on_blocks(&plan, fold_sql, blocks.first, blocks.end, false, SPI_OK_INSERT);
+    }
+    PG_FINALLY();
+    {
+        (void) let_engine_write(false);
+    }
+    PG_END_TRY();
+    end_work(&scope);
+}
+
+BlockNumber
+count_blocks()
+{
+    WorkScope scope;
+
+    begin_work(&scope);
+    Relation events = table_open(events_relation(), AccessShareLock);
+    BlockNumber blocks = RelationGetNumberOfBlocks(events);
+    table_close(events, AccessShareLock);
+    end_work(&scope);
+    return blocks;
+}
+
+} // namespace
+
+bool
+fold_usage()
+{
+    static BlockNumber folded_to = 0; /* where the last walk ended */
+    static TimestampTz last_whole_walk = 0;
+    TimestampTz now = GetCurrentTimestamp();
+    BlockNumber end = count_blocks();
+    BlockNumber first = folded_to;
+    bool all_folded = true;
+
+    /* while the table only grows, what is new is mostly at its end */
+    if (first >= end || first < blocks_at_once ||
+        TimestampDifferenceExceeds(last_whole_walk, now, whole_walk_ms)) {
+        first = 0;
+        last_whole_walk = now;
+    } else {
+        first -= blocks_at_once;
+    }
+    for (; first < end; first += blocks_at_once) {
+        Blocks blocks = {first, Min(first + blocks_at_once, end)};
+        CHECK_FOR_INTERRUPTS();
+        all_folded &= make_customers(blocks);
+        fold_blocks(blocks);
+    }
+    folded_to = end;
+    return all_folded;
+}
+
+} // namespace skene
