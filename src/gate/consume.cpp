@@ -325,6 +325,8 @@ wait_for_others(const Call &call, int mark, TimestampTz *deadline)
         end_wait();
     } else if (now >= *deadline) {
         raise_contention(call.request.feature);
+    } else {
+        pg_usleep(100); /* they are just ending */
     }
     CHECK_FOR_INTERRUPTS();
 }
