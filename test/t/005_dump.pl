@@ -99,6 +99,7 @@ $node->safe_psql('source', q{
 	INSERT INTO skene.grants (user_id, feature, amount) VALUES ('ada', 'export', 5);
 	INSERT INTO skene.usage_events (user_id, feature, period, window_start, window_end, amount)
 	    VALUES ('eve', 'export', '30d', '2026-01-01 UTC', '2026-01-31 UTC', 2);
+	INSERT INTO skene.usage VALUES ('eve', 'export', 'lifetime', '-infinity', 'infinity', 3);
 	INSERT INTO skene.webhook_events (provider, event_id, event_type, created_at, livemode, result)
 	    VALUES ('stripe', 'evt_1', 'customer.subscription.created', now(), false, 'applied')});
 wait_until($node, 'source', q{SELECT state = 'no_address' FROM skene.prompts WHERE user_id = 'silent'});

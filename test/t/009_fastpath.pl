@@ -59,7 +59,7 @@ is( call('skene_consume(uuid,text,bigint,text)', pack('H*', $uuid =~ tr/-//dr), 
 	$true, 'an id that is a uuid');
 is(call('skene_consume(text,text,bigint,text)', 'u1', 'export', $one, 'key'), $true, 'text');
 is( $node->safe_psql('postgres', q{
-		SELECT string_agg(user_id, ' ' ORDER BY user_id) FROM skene.usage WHERE used = 1}),
+		SELECT string_agg(user_id, ' ' ORDER BY user_id) FROM skene.usage_totals WHERE used = 1}),
 	"42 $uuid u1", 'are counted as in SQL');
 
 done_testing();
