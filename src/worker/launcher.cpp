@@ -234,6 +234,9 @@ skene_launcher_main(Datum)
             }
             wait = Min(wait, slot_wait);
         }
+        /* a wait inside the scan, for a lock or since 18 for a read, resets the latch too */
+        if (InterruptPending || ConfigReloadPending || pg_atomic_read_u32(&shared->rescan) != 0)
+            continue;
         (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
                          worker_wait_event());
         ResetLatch(MyLatch);

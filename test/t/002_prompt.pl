@@ -9,6 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('prompt');
+$node->append_conf('postgresql.conf', "deadlock_timeout = '10ms'\nlog_lock_waits = on");
 $node->start;
 install($node);
 $node->safe_psql('postgres', q{
@@ -159,6 +160,18 @@ prompted('unknown', 'report', 'not_entitled queued 3 1', 'and no other now that 
 $node->safe_psql('postgres', q{SELECT skene_identify('again')});
 prompted('again', 'export', 'limit_reached no_address 3 '
 	. 'the customer has no e-mail address; skene_identify() adds one 0', 'rolled back: 3 denials');
+# A denial comes while the worker waits for a lock, a wait which swallows the wake-up.
+# It must outlast deadlock_timeout, whose alarm would wake the worker once more.
+customer('unheard');
+$session = $node->background_psql('postgres');
+my $logged = -s $node->logfile;
+$session->query_safe(q{BEGIN; LOCK TABLE skene.prompts});
+$node->safe_psql('postgres', q{SELECT skene_identify('silent', 'another@example.com')});
+$node->wait_for_log(qr/still waiting for .*Lock on relation/, $logged);
+$node->safe_psql('postgres', q{SELECT skene_consume('unheard', 'export')});
+$session->query_safe('COMMIT');
+$session->quit;
+prompted('unheard', 'export', 'limit_reached queued 1 1', 'a denial during a lock wait is heard');
 
 # a window that is over asks for nothing
 $node->safe_psql('postgres', q{
