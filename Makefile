@@ -5,6 +5,8 @@
 #   make check-examples   the example applications, end to end
 #   make check-users      suites as an application's authors write them: Django, pytest
 #   make check-drivers    the contract through real clients and PgBouncer; writes docs/drivers.md
+#   make check-fresh      demo and check on a bare Debian 12
+#   make check-all        the suites on every major of PostgreSQL that can be had
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
 # demo and check install missing Debian packages first (they say which).
@@ -32,7 +34,7 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
-scripts = demo check check-examples check-users packages format check-drivers
+scripts = demo check check-examples check-users packages format check-drivers check-fresh check-all
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -54,6 +56,11 @@ check-users: packages
 check-drivers:
 	@test/harness/packages pgbouncer openssl
 	@test/harness/check-drivers
+check-fresh:
+	@test/harness/check-fresh
+
+check-all:
+	@test/harness/check-all
 
 format:
 	clang-format -i --style=file src/*/*.hpp src/*/*.cpp test/unit/*.cpp
