@@ -5,13 +5,11 @@
  */
 #include "core/config_document.hpp"
 
-#include "core/characters.hpp"
 #include "core/config_loop.hpp"
 #include "core/email.hpp"
+#include "core/plain_text.hpp"
 
 #include <nlohmann/json.hpp>
-
-#include <algorithm>
 
 namespace skene
 {
@@ -121,12 +119,13 @@ read_templates(const Node &templates, Document *document)
 bool
 valid_link(std::string_view link)
 {
-    auto unsafe = [](char c) { return c == ' ' || is_control(c); };
     bool secure = link.starts_with("https://");
-    if (!(secure || link.starts_with("http://")) || std::any_of(link.begin(), link.end(), unsafe))
+    if (!(secure || link.starts_with("http://")) || link.find(' ') != link.npos)
         return false;
     std::string_view authority = link.substr(link.find("//") + 2);
     authority = authority.substr(0, authority.find_first_of("/?#"));
+    if (authority.find('@') != authority.npos) /* what stands before it is no host */
+        return false;
     if (authority.starts_with('['))
         return secure ? authority.find(']') != authority.npos
                       : authority == "[::1]" || authority.starts_with("[::1]:");
@@ -140,7 +139,7 @@ read_settings(const Node &settings, Document *document)
     check_keys(settings, "settings", setting_names);
     for (const Node &node : settings.children) {
         const std::string &value = string_of(node, node.key);
-        if (std::any_of(value.begin(), value.end(), is_control))
+        if (has_controls(value))
             refuse(node.where, node.key + " must not contain control characters");
         if ((node.key == "emailFrom" || node.key == "replyTo") && !valid_mailbox(value))
             refuse(node.where, node.key + " must be an e-mail address or \"Name <address>\"",

@@ -233,7 +233,7 @@ read_features(const Node &features, Document *document, Warnings *warnings)
 }
 
 void
-add_feature(std::string name, Feature feature, Document *document)
+add_feature(const std::string &name, Feature feature, Document *document)
 {
     auto [existing, is_new] = document->features.try_emplace(name, feature);
     if (is_new) {

@@ -63,6 +63,6 @@ void read_prompt(const Node *prompt, const Document &document, Warnings *warning
 void read_features(const Node &features, Document *document, Warnings *warnings);
 
 /* Add a feature to the document; one that is there already must be the same but for endpoints. */
-void add_feature(std::string name, Feature feature, Document *document);
+void add_feature(const std::string &name, Feature feature, Document *document);
 
 } // namespace skene

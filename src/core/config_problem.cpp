@@ -3,8 +3,8 @@
  */
 #include "core/config_problem.hpp"
 
-#include "core/characters.hpp"
 #include "core/config.hpp"
+#include "core/plain_text.hpp"
 
 #include <utility>
 
@@ -40,17 +40,8 @@ describe(Position where)
 std::string
 in_quotes(std::string_view name)
 {
-    std::string shown(name.substr(0, max_quoted));
-    if (shown.size() < name.size()) {
-        while (!shown.empty() && is_continuation(name[shown.size()]))
-            shown.pop_back();
-        shown += "…";
-    }
-    for (char &c : shown) {
-        if (is_control(c))
-            c = ' ';
-    }
-    return '"' + shown + '"';
+    /* spaces stay, they may be what is wrong with the name */
+    return '"' + blank_controls(cut(name, max_quoted)) + (name.size() > max_quoted ? "…\"" : "\"");
 }
 
 } // namespace skene

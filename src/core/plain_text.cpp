@@ -84,6 +84,18 @@ remove_controls(std::string_view text)
 }
 
 std::string
+blank_controls(std::string_view text)
+{
+    std::string shown;
+    char32_t code;
+    std::string_view bytes;
+    while (!text.empty())
+        if (next_character(&text, &code, &bytes))
+            shown += is_control_character(code) || is_line_break(code) ? " " : bytes;
+    return shown;
+}
+
+std::string
 make_line(std::string_view text)
 {
     std::string line;

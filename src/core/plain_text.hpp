@@ -21,6 +21,9 @@ bool has_controls(std::string_view text);
 /* Remove control characters other than line feed and tab from UTF-8 text. */
 std::string remove_controls(std::string_view text);
 
+/* UTF-8 text with a space for each control character and line break: else as it was written. */
+std::string blank_controls(std::string_view text);
+
 /* UTF-8 text on one line: no control characters, single spaces, none at the ends. */
 std::string make_line(std::string_view text);
 

@@ -348,6 +348,7 @@ TEST(ConfigDocument, ReadsSettings)
     for (const char *link :
          {"http://a.example", "https://", "https:///x", "ftp://a.example", "a.example",
           "javascript:alert(1)", "http://localhost.evil.example", "http://localhost@evil.example",
+          "http://localhost:1@evil.example", "https://acme.example@evil.example",
           "http://127.0.0.1.evil.example", "http://[::1].evil.example", "https://a b"})
         EXPECT_EQ(parse("{settings:{upgradeUrl:'" + std::string(link) + "'}}").problem,
                   "1:23 upgradeUrl must be an https:// address")
@@ -364,6 +365,8 @@ TEST(ConfigDocument, ReadsSettings)
          "1:20 replyTo must be an e-mail address or \"Name <address>\"", "double quotes"},
         {"{settings:{emailFrom:'a\\nBcc: b'}}",
          "1:22 emailFrom must not contain control characters", ""},
+        {"{settings:{productName:'a\xC2\x85z'}}",
+         "1:24 productName must not contain control characters", ""},
         {"{settings:{customerMetadataKey:'a[b]'}}",
          "1:32 customerMetadataKey must have at most 40 characters and no square brackets",
          "Stripe"},
@@ -380,6 +383,7 @@ TEST(ConfigDocument, RefusesRootsThatAreNoDocument)
         {"undefined", "1:1 the document must be an object, not undefined", ""},
         {"{feature:{}}", "1:2 unknown key \"feature\" in the document",
          "Did you mean \"features\"?"},
+        {"{\" loops\tis\xC2\x85\":1}", "1:2 unknown key \" loops is \" in the document", ""},
         {"{x:{}}", "1:2 unknown key \"x\" in the document",
          "plans, features, templates, settings, loops."},
         {"{loops:{}}", "1:8 loops must be an array", ""},
