@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -410,7 +410,7 @@ TEST(Email, CapsTheRenderedText)
 
 TEST(Email, TakesTimeInProportionToHostileInput)
 {
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();
     std::string megabytes = repeated("{", 10 << 20);
     EXPECT_EQ(text(megabytes), "<text: \"{{{\" is not supported: every value is escaped>");
     EXPECT_EQ(text(repeated("}}", 5 << 20)), "<text: the rendered text is longer than 256 KiB>");
@@ -423,7 +423,7 @@ TEST(Email, TakesTimeInProportionToHostileInput)
         variables["v" + std::to_string(i)] = "";
     EXPECT_EQ(text(repeated("{{#no}}{{v1}}{{/no}}", 50000) + "end", variables), "end");
     EXPECT_FALSE(valid_address(std::string(10 << 20, '@')));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
 }
 
 TEST(Email, AcceptsSendersInTheUsualForms)

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 using namespace skene;
@@ -124,11 +124,11 @@ TEST(Endpoint, TakesTimeInProportionToHostileInput)
     std::string escapes = "/";
     for (int i = 0; i < 3 << 20; i++)
         escapes += "%61";
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();
     EXPECT_EQ(match_endpoint(slashes, "POST", slashes), 0);
     EXPECT_EQ(match_endpoint("/*/*/*", "POST", slashes), 0);
     EXPECT_GT(match_endpoint(escapes, "POST", escapes), 0);
     EXPECT_FALSE(valid_endpoint(slashes));
     EXPECT_TRUE(valid_endpoint(escapes));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+    EXPECT_LT(std::clock() - start, 5 * CLOCKS_PER_SEC);
 }

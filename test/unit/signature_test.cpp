@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -222,12 +222,12 @@ TEST(StripeSignature, BoundsTheWorkAHeaderCanCause)
     EXPECT_EQ(verify(padded), SignatureVerdict::valid);
     EXPECT_EQ(verify(padded + "x"), SignatureVerdict::malformed_header);
 
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();
     EXPECT_EQ(verify(std::string(10 << 20, ',')), SignatureVerdict::malformed_header);
     EXPECT_EQ(verify(stripe_header(good), std::string(10 << 20, '\n')),
               SignatureVerdict::no_secret);
     EXPECT_EQ(verify_stripe_signature(std::string(10 << 20, 'x'), stripe_header(good), secret,
                                       signed_at, 300),
               SignatureVerdict::mismatch);
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+    EXPECT_LT(std::clock() - start, 10 * CLOCKS_PER_SEC);
 }

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -440,11 +440,11 @@ TEST(StripeEvent, TakesTimeInProportionToHostileInput)
     std::string empties;
     for (int i = 0; i < 300000; i++)
         empties += i ? ",{}" : "{}";
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();
     Outcome outcome = flatten(head + ",\"items\":{\"data\":[" + items + "]}}}}");
     EXPECT_EQ(json::parse(outcome.record)["prices"].size(), 50000u);
     EXPECT_EQ(flatten(head + ",\"x\":[" + empties + "]}}}").verdict, EventVerdict::ok);
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
 }
 
 TEST(StripeEvent, SurvivesEveryTruncationAndEveryChangedByte)
