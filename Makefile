@@ -24,6 +24,8 @@ OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 # The install script, in the order its parts build on each other.
 schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql engine.sql customers.sql \
 	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql)
+schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql customers.sql apply.sql \
+	prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql columns.sql)
 DATA_built = skene_gate--1.0.sql
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))

@@ -35,6 +35,10 @@ SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'S' THEN 'se
 SELECT signature FROM functions WHERE proname LIKE 'skene%' AND obj_description(oid, 'pg_proc') IS NULL;
 SELECT oid::regclass FROM relations
  WHERE relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL;
+SELECT a.attrelid::regclass, a.attname FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid
+ WHERE r.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
+   AND col_description(a.attrelid, a.attnum) IS NULL
+ ORDER BY 1, a.attnum;
 -- Names of arguments are what PostgREST calls by: every argument has one, and overloads differ.
 SELECT signature FROM functions
  WHERE nspname = 'public' AND pronargs > 0 AND proargnames IS NULL AND proname NOT LIKE '%\_hook';
@@ -48,10 +52,9 @@ SELECT signature FROM functions, aclexplode(coalesce(proacl, acldefault('f', pro
 SELECT oid::regclass FROM relations, aclexplode(relacl) a WHERE a.grantee <> relowner;
 SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'skene' AND a.grantee <> nspowner;
 
--- A function that is parsed when it runs pins its search_path; except those that
--- only pass their arguments on, with the caller's rights.
+-- A function that is parsed when it runs pins its search_path.
 SELECT signature, prosecdef FROM functions
- WHERE lanname <> 'c'
+ WHERE lanname <> 'c' AND prosqlbody IS NULL
    AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
  ORDER BY signature::text COLLATE "C";
 

@@ -181,16 +181,16 @@ COMMENT ON FUNCTION @extschema@.skene_identify(text, text, text, jsonb, text, te
 CREATE FUNCTION @extschema@.skene_identify(user_uuid uuid, email text DEFAULT NULL,
         name text DEFAULT NULL, attributes jsonb DEFAULT NULL, stripe_customer_id text DEFAULT NULL,
         locale text DEFAULT NULL, time_zone text DEFAULT NULL, created_at timestamptz DEFAULT NULL)
-RETURNS void LANGUAGE sql AS
-$$ SELECT @extschema@.skene_identify($1::text, $2, $3, $4, $5, $6, $7, $8) $$;
+RETURNS void LANGUAGE sql
+RETURN @extschema@.skene_identify($1::text, $2, $3, $4, $5, $6, $7, $8);
 COMMENT ON FUNCTION @extschema@.skene_identify(uuid, text, text, jsonb, text, text, text, timestamptz) IS
 'skene_identify for uuid ids, which become lower-case text. Example: SELECT skene_identify(id, email) FROM users';
 
 CREATE FUNCTION @extschema@.skene_identify(user_bigint bigint, email text DEFAULT NULL,
         name text DEFAULT NULL, attributes jsonb DEFAULT NULL, stripe_customer_id text DEFAULT NULL,
         locale text DEFAULT NULL, time_zone text DEFAULT NULL, created_at timestamptz DEFAULT NULL)
-RETURNS void LANGUAGE sql AS
-$$ SELECT @extschema@.skene_identify($1::text, $2, $3, $4, $5, $6, $7, $8) $$;
+RETURNS void LANGUAGE sql
+RETURN @extschema@.skene_identify($1::text, $2, $3, $4, $5, $6, $7, $8);
 COMMENT ON FUNCTION @extschema@.skene_identify(bigint, text, text, jsonb, text, text, text, timestamptz) IS
 'skene_identify for bigint ids, which become decimal text. Example: SELECT skene_identify(id, email) FROM users';
 
@@ -225,13 +225,13 @@ COMMENT ON FUNCTION @extschema@.skene_set_plan(text, text, timestamptz, text) IS
 
 CREATE FUNCTION @extschema@.skene_set_plan(user_uuid uuid, plan text, ends_at timestamptz DEFAULT NULL,
                                            reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS $$ SELECT @extschema@.skene_set_plan($1::text, $2, $3, $4) $$;
+RETURNS void LANGUAGE sql RETURN @extschema@.skene_set_plan($1::text, $2, $3, $4);
 COMMENT ON FUNCTION @extschema@.skene_set_plan(uuid, text, timestamptz, text) IS
 'skene_set_plan for uuid ids. Example: SELECT skene_set_plan(id, ''pro'') FROM users';
 
 CREATE FUNCTION @extschema@.skene_set_plan(user_bigint bigint, plan text, ends_at timestamptz DEFAULT NULL,
                                            reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql AS $$ SELECT @extschema@.skene_set_plan($1::text, $2, $3, $4) $$;
+RETURNS void LANGUAGE sql RETURN @extschema@.skene_set_plan($1::text, $2, $3, $4);
 COMMENT ON FUNCTION @extschema@.skene_set_plan(bigint, text, timestamptz, text) IS
 'skene_set_plan for bigint ids. Example: SELECT skene_set_plan(id, ''pro'') FROM users';
 

@@ -30,8 +30,6 @@ CREATE TABLE skene.features (
     prompt_template  text
 );
 COMMENT ON TABLE skene.features IS 'Features that are counted';
-COMMENT ON COLUMN skene.features.endpoints IS 'Requests that use the feature: POST /api/export/*';
-COMMENT ON COLUMN skene.features.prompt_provider IS 'null: a denial asks nobody to upgrade';
 
 CREATE TABLE skene.entitlements (
     plan         skene.name,
@@ -105,7 +103,6 @@ CREATE INDEX subscriptions_stripe_customer ON skene.subscriptions (stripe_custom
     WHERE user_id IS NULL;
 COMMENT ON TABLE skene.subscriptions IS
     'Subscriptions, from Stripe or set by hand; user_id is null until the customer is known';
-COMMENT ON COLUMN skene.subscriptions.amount IS 'Price of one billing interval, in minor units';
 
 CREATE TABLE skene.overrides (
     user_id      skene.user_id,
@@ -213,7 +210,6 @@ CREATE TABLE skene.prompts (
 CREATE INDEX prompts_no_address ON skene.prompts (user_id) WHERE state = 'no_address';
 COMMENT ON TABLE skene.prompts IS
     'Invitations to upgrade: one for each customer, feature, window and kind';
-COMMENT ON COLUMN skene.prompts.plan IS 'The plan whose limit was hit';
 
 CREATE TABLE skene.outbox (
     outbox_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -245,8 +241,6 @@ CREATE INDEX outbox_leases ON skene.outbox (lease_expires_at) WHERE state = 'lea
 CREATE INDEX outbox_prompt ON skene.outbox (prompt_id);
 COMMENT ON TABLE skene.outbox IS
     'Requests to providers; body and idempotency_key are fixed at enqueue and sent as they are';
-COMMENT ON COLUMN skene.outbox.origin_system IS
-    'With origin_database: the database that enqueued the row, the only one whose worker sends it';
 
 CREATE TABLE skene.pauses (
     provider   text PRIMARY KEY,
@@ -297,5 +291,3 @@ CREATE INDEX conversions_user ON skene.conversions (user_id);
 CREATE INDEX conversions_feature ON skene.conversions (feature);
 COMMENT ON TABLE skene.conversions IS
     'Changes of plan: conversion is from the default plan to a paid one, churn the way back';
-COMMENT ON COLUMN skene.conversions.prompt_id IS
-    'The last prompt before the change, if younger than skene_gate.attribution_window';

@@ -1,0 +1,254 @@
+-- columns.sql: what each column means, for \d+ and for tools that show it. Every column of
+-- every table and view has a line here; sql/install.sql tests it.
+
+-- Tables ---------------------------------------------------------------------
+
+COMMENT ON COLUMN skene.plans.plan IS 'Name, as in the configuration document';
+COMMENT ON COLUMN skene.plans.rank IS
+    'A higher plan has a higher rank; of several subscriptions the highest plan is in force';
+COMMENT ON COLUMN skene.plans.is_default IS 'Is this the plan of customers without a subscription?';
+COMMENT ON COLUMN skene.plans.prices IS
+    'Stripe price ids, lookup keys or product ids that mean this plan; * means any other price';
+
+COMMENT ON COLUMN skene.features.feature IS 'Name, as in the configuration document';
+COMMENT ON COLUMN skene.features.period IS
+    'When the count starts anew: 30d, minute, hour, day, week, month, year or lifetime';
+COMMENT ON COLUMN skene.features.endpoints IS 'Requests that use the feature: POST /api/export/*';
+COMMENT ON COLUMN skene.features.warn_at IS
+    'Per cent of the limit at which to warn; stored, not yet acted on';
+COMMENT ON COLUMN skene.features.message IS
+    'What a denied customer is told; null is a sentence of the extensions';
+COMMENT ON COLUMN skene.features.prompt_provider IS
+    'Who delivers the prompt; null: a denial asks nobody to upgrade';
+COMMENT ON COLUMN skene.features.prompt_template IS
+    'Template of the prompt: a row of skene.templates, or resend:NAME';
+
+COMMENT ON COLUMN skene.entitlements.plan IS 'The plan that gives';
+COMMENT ON COLUMN skene.entitlements.feature IS 'The feature it gives';
+COMMENT ON COLUMN skene.entitlements.period IS 'Length of the window in which usage_limit holds';
+COMMENT ON COLUMN skene.entitlements.usage_limit IS 'Units in one window; null is unlimited';
+
+COMMENT ON COLUMN skene.settings.name IS
+    'As in the configuration document: emailFrom, upgradeUrl, timeZone ...';
+COMMENT ON COLUMN skene.settings.value IS 'As in the configuration document';
+
+COMMENT ON COLUMN skene.templates.template IS 'Name by which prompts refer to it';
+COMMENT ON COLUMN skene.templates.locale IS 'Language; empty for all';
+COMMENT ON COLUMN skene.templates.builtin IS
+    'Did it come with the extension? Such rows are not dumped';
+COMMENT ON COLUMN skene.templates.subject IS 'Template text';
+COMMENT ON COLUMN skene.templates.html IS 'Template text; null for none';
+COMMENT ON COLUMN skene.templates.text IS 'Template text; null for none';
+
+COMMENT ON COLUMN skene.customers.user_id IS 'The applications own id of the account, as text';
+COMMENT ON COLUMN skene.customers.email IS 'Where prompts go; null: nobody is written to';
+COMMENT ON COLUMN skene.customers.name IS 'For prompts and people';
+COMMENT ON COLUMN skene.customers.attributes IS 'Whatever the application wants to keep with it';
+COMMENT ON COLUMN skene.customers.stripe_customer_id IS 'Customer at Stripe';
+COMMENT ON COLUMN skene.customers.locale IS 'Language, as the application gave it';
+COMMENT ON COLUMN skene.customers.time_zone IS 'Time zone, as the application gave it';
+COMMENT ON COLUMN skene.customers.anchor IS
+    'Where windows of a fixed number of days are counted from; set once, never moves';
+COMMENT ON COLUMN skene.customers.created_at IS 'When the row was written';
+COMMENT ON COLUMN skene.customers.updated_at IS 'When it last changed';
+
+COMMENT ON COLUMN skene.subscriptions.subscription_id IS
+    'Id at Stripe; manual:USER for one set by hand';
+COMMENT ON COLUMN skene.subscriptions.user_id IS 'Whose it is; null until the customer is known';
+COMMENT ON COLUMN skene.subscriptions.source IS 'stripe or manual';
+COMMENT ON COLUMN skene.subscriptions.plan IS
+    'The plan its prices lead to; null when they lead to none';
+COMMENT ON COLUMN skene.subscriptions.status IS
+    'As at Stripe: active, trialing, past_due, canceled ...';
+COMMENT ON COLUMN skene.subscriptions.prices IS
+    'Names a plan can be known by: ids of prices and products, lookup keys';
+COMMENT ON COLUMN skene.subscriptions.amount IS 'Price of one billing interval, in minor units';
+COMMENT ON COLUMN skene.subscriptions.currency IS 'ISO 4217, lower-case';
+COMMENT ON COLUMN skene.subscriptions.billing_interval IS 'day, week, month or year';
+COMMENT ON COLUMN skene.subscriptions.stripe_customer_id IS 'Customer at Stripe';
+COMMENT ON COLUMN skene.subscriptions.current_period_start IS 'Begin of the paid period';
+COMMENT ON COLUMN skene.subscriptions.current_period_end IS 'End of the paid period';
+COMMENT ON COLUMN skene.subscriptions.cancel_at IS 'When it will be cancelled, if so decided';
+COMMENT ON COLUMN skene.subscriptions.ends_at IS 'When it ended, or will, if set by hand';
+COMMENT ON COLUMN skene.subscriptions.past_due_since IS
+    'Since when a payment is missing; skene_gate.past_due_grace counts from here';
+COMMENT ON COLUMN skene.subscriptions.reason IS 'Why it was set by hand';
+COMMENT ON COLUMN skene.subscriptions.event_created IS
+    'Time of the newest event applied; older ones are stale';
+COMMENT ON COLUMN skene.subscriptions.updated_at IS 'When the row last changed';
+
+COMMENT ON COLUMN skene.overrides.user_id IS 'For whom';
+COMMENT ON COLUMN skene.overrides.feature IS 'For which feature';
+COMMENT ON COLUMN skene.overrides.usage_limit IS
+    'The limit in place of the plans; null is unlimited';
+COMMENT ON COLUMN skene.overrides.expires_at IS 'Until when it holds; null is for ever';
+COMMENT ON COLUMN skene.overrides.reason IS 'For people';
+COMMENT ON COLUMN skene.overrides.created_at IS 'When it was set';
+
+COMMENT ON COLUMN skene.grants.grant_id IS 'Id';
+COMMENT ON COLUMN skene.grants.user_id IS 'For whom';
+COMMENT ON COLUMN skene.grants.feature IS 'For which feature';
+COMMENT ON COLUMN skene.grants.amount IS 'Units';
+COMMENT ON COLUMN skene.grants.expires_at IS 'Until when they may be used; null is for ever';
+COMMENT ON COLUMN skene.grants.priority IS 'Which grant is used first';
+COMMENT ON COLUMN skene.grants.reason IS 'For people';
+COMMENT ON COLUMN skene.grants.idempotency_key IS 'Key by which a repeated call is known';
+COMMENT ON COLUMN skene.grants.created_at IS 'When they were given';
+
+COMMENT ON COLUMN skene.usage.user_id IS 'Whose';
+COMMENT ON COLUMN skene.usage.feature IS 'What was used';
+COMMENT ON COLUMN skene.usage.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage.window_start IS 'Begin of the window, inclusive';
+COMMENT ON COLUMN skene.usage.window_end IS 'End of the window, exclusive';
+COMMENT ON COLUMN skene.usage.used IS 'Units used in the window';
+
+COMMENT ON COLUMN skene.usage_events.event_id IS 'Id';
+COMMENT ON COLUMN skene.usage_events.user_id IS 'Whose';
+COMMENT ON COLUMN skene.usage_events.feature IS 'What was used';
+COMMENT ON COLUMN skene.usage_events.amount IS 'Units; negative gives back';
+COMMENT ON COLUMN skene.usage_events.windows IS 'Every window the units were admitted in';
+COMMENT ON COLUMN skene.usage_events.created_at IS 'When it was written';
+
+COMMENT ON COLUMN skene.idempotency_keys.user_id IS 'Whose call';
+COMMENT ON COLUMN skene.idempotency_keys.feature IS 'Which feature it counted';
+COMMENT ON COLUMN skene.idempotency_keys.operation IS 'consume or refund';
+COMMENT ON COLUMN skene.idempotency_keys.idempotency_key IS 'As the caller gave it';
+COMMENT ON COLUMN skene.idempotency_keys.amount IS 'Units; a repeat must ask for the same';
+COMMENT ON COLUMN skene.idempotency_keys.created_at IS
+    'When it was written; kept for skene_gate.idempotency_retention';
+
+COMMENT ON COLUMN skene.prompts.prompt_id IS 'Id';
+COMMENT ON COLUMN skene.prompts.user_id IS 'Who is asked';
+COMMENT ON COLUMN skene.prompts.feature IS 'For which feature';
+COMMENT ON COLUMN skene.prompts.period IS 'Length of the window';
+COMMENT ON COLUMN skene.prompts.window_start IS 'Begin of the window, inclusive';
+COMMENT ON COLUMN skene.prompts.window_end IS 'End of the window, exclusive';
+COMMENT ON COLUMN skene.prompts.kind IS 'warning, limit_reached, not_entitled or past_due';
+COMMENT ON COLUMN skene.prompts.state IS
+    'new, queued, sent, no_address, suppressed, failed or cancelled';
+COMMENT ON COLUMN skene.prompts.denials IS 'How often the customer was denied in this window';
+COMMENT ON COLUMN skene.prompts.first_denied_at IS 'The first time';
+COMMENT ON COLUMN skene.prompts.last_denied_at IS 'The last time';
+COMMENT ON COLUMN skene.prompts.plan IS 'The plan whose limit was hit';
+COMMENT ON COLUMN skene.prompts.error IS 'Why it failed';
+COMMENT ON COLUMN skene.prompts.created_at IS 'When the row was written';
+
+COMMENT ON COLUMN skene.outbox.outbox_id IS 'Id';
+COMMENT ON COLUMN skene.outbox.provider IS 'resend or stripe';
+COMMENT ON COLUMN skene.outbox.path IS 'Path of the request, behind the providers base URL';
+COMMENT ON COLUMN skene.outbox.content_type IS 'Content-Type of the request';
+COMMENT ON COLUMN skene.outbox.body IS 'The request, byte for byte';
+COMMENT ON COLUMN skene.outbox.idempotency_key IS 'Idempotency-Key of every attempt';
+COMMENT ON COLUMN skene.outbox.state IS 'pending, leased, sent, captured, dead, held or cancelled';
+COMMENT ON COLUMN skene.outbox.attempts IS 'Attempts so far';
+COMMENT ON COLUMN skene.outbox.next_attempt_at IS 'Not before this time';
+COMMENT ON COLUMN skene.outbox.first_attempt_at IS
+    'When it was first tried; 23 hours later it is dead';
+COMMENT ON COLUMN skene.outbox.lease_token IS 'Who may settle the attempt under way';
+COMMENT ON COLUMN skene.outbox.lease_expires_at IS 'When that attempt is given up';
+COMMENT ON COLUMN skene.outbox.last_status IS 'HTTP status of the last answer';
+COMMENT ON COLUMN skene.outbox.last_error IS 'What was wrong the last time';
+COMMENT ON COLUMN skene.outbox.provider_id IS 'The providers id of what it accepted';
+COMMENT ON COLUMN skene.outbox.user_id IS 'Whom it concerns';
+COMMENT ON COLUMN skene.outbox.prompt_id IS 'The prompt it delivers';
+COMMENT ON COLUMN skene.outbox.origin_system IS
+    'With origin_database: the database that enqueued the row, the only one whose worker sends it';
+COMMENT ON COLUMN skene.outbox.origin_database IS 'See origin_system';
+COMMENT ON COLUMN skene.outbox.created_at IS 'When it was enqueued';
+COMMENT ON COLUMN skene.outbox.settled_at IS 'When it came to its end';
+
+COMMENT ON COLUMN skene.pauses.provider IS 'The provider; * is all of them';
+COMMENT ON COLUMN skene.pauses.paused_at IS 'Since when';
+
+COMMENT ON COLUMN skene.instance.system_identifier IS 'The cluster, as in its control file';
+COMMENT ON COLUMN skene.instance.database_oid IS 'The database in it';
+COMMENT ON COLUMN skene.instance.installed_at IS 'Since when';
+
+COMMENT ON COLUMN skene.webhook_events.provider IS 'Who sent it';
+COMMENT ON COLUMN skene.webhook_events.event_id IS 'The providers id';
+COMMENT ON COLUMN skene.webhook_events.event_type IS
+    'As the provider calls it: customer.subscription.updated';
+COMMENT ON COLUMN skene.webhook_events.object_id IS 'What it speaks of';
+COMMENT ON COLUMN skene.webhook_events.created_at IS 'When it happened, says the provider';
+COMMENT ON COLUMN skene.webhook_events.received_at IS 'When it came';
+COMMENT ON COLUMN skene.webhook_events.livemode IS 'Real money?';
+COMMENT ON COLUMN skene.webhook_events.result IS 'applied, stale, unmatched or ignored';
+
+COMMENT ON COLUMN skene.conversions.conversion_id IS 'Id';
+COMMENT ON COLUMN skene.conversions.user_id IS 'Who changed';
+COMMENT ON COLUMN skene.conversions.kind IS 'conversion, upgrade, downgrade or churn';
+COMMENT ON COLUMN skene.conversions.from_plan IS 'The plan before';
+COMMENT ON COLUMN skene.conversions.to_plan IS 'The plan after';
+COMMENT ON COLUMN skene.conversions.prompt_id IS
+    'The last prompt before the change, if younger than skene_gate.attribution_window';
+COMMENT ON COLUMN skene.conversions.feature IS 'The feature of that prompt';
+COMMENT ON COLUMN skene.conversions.time_to_convert IS 'From that prompt to the change';
+COMMENT ON COLUMN skene.conversions.amount IS 'Price of one billing interval, in minor units';
+COMMENT ON COLUMN skene.conversions.currency IS 'ISO 4217, lower-case';
+COMMENT ON COLUMN skene.conversions.subscription_id IS 'The subscription that changed';
+COMMENT ON COLUMN skene.conversions.converted_at IS 'When';
+
+-- Views ----------------------------------------------------------------------
+
+COMMENT ON COLUMN skene.usage_totals.user_id IS 'Whose';
+COMMENT ON COLUMN skene.usage_totals.feature IS 'What was used';
+COMMENT ON COLUMN skene.usage_totals.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage_totals.window_start IS 'Begin of the window, inclusive';
+COMMENT ON COLUMN skene.usage_totals.window_end IS 'End of the window, exclusive';
+COMMENT ON COLUMN skene.usage_totals.used IS 'Units used in the window';
+
+COMMENT ON COLUMN skene.mailbox.outbox_id IS 'Row of skene.outbox';
+COMMENT ON COLUMN skene.mailbox.state IS 'captured, sent, or any other of skene.outbox';
+COMMENT ON COLUMN skene.mailbox.user_id IS 'The customer';
+COMMENT ON COLUMN skene.mailbox.feature IS 'The feature of the prompt';
+COMMENT ON COLUMN skene.mailbox.kind IS 'The kind of the prompt';
+COMMENT ON COLUMN skene.mailbox.to_address IS 'Recipient';
+COMMENT ON COLUMN skene.mailbox.from_address IS 'Sender';
+COMMENT ON COLUMN skene.mailbox.subject IS 'Subject; null with a hosted template';
+COMMENT ON COLUMN skene.mailbox.text IS 'The message as text';
+COMMENT ON COLUMN skene.mailbox.html IS 'The message as HTML';
+COMMENT ON COLUMN skene.mailbox.hosted_template IS
+    'Template at Resend that makes the message there';
+COMMENT ON COLUMN skene.mailbox.created_at IS 'When it was enqueued';
+COMMENT ON COLUMN skene.mailbox.settled_at IS 'When it was captured, sent or given up';
+
+COMMENT ON COLUMN skene.outbox_stats.provider IS 'resend or stripe';
+COMMENT ON COLUMN skene.outbox_stats.state IS 'As in skene.outbox';
+COMMENT ON COLUMN skene.outbox_stats.messages IS 'How many';
+COMMENT ON COLUMN skene.outbox_stats.oldest_created_at IS 'When the oldest was enqueued';
+COMMENT ON COLUMN skene.outbox_stats.last_settled_at IS 'When the last came to its end';
+COMMENT ON COLUMN skene.outbox_stats.max_attempts IS 'Attempts of the one tried most often';
+
+COMMENT ON COLUMN skene.funnel.feature IS 'The feature';
+COMMENT ON COLUMN skene.funnel.limit_hits IS 'Denials';
+COMMENT ON COLUMN skene.funnel.customers IS 'Customers who were denied';
+COMMENT ON COLUMN skene.funnel.prompts IS 'Prompts written';
+COMMENT ON COLUMN skene.funnel.emails IS 'Prompts that left as e-mail, or were captured';
+COMMENT ON COLUMN skene.funnel.conversions IS 'Conversions and upgrades credited to a prompt';
+COMMENT ON COLUMN skene.funnel.conversion_percent IS 'Of the customers who were denied';
+COMMENT ON COLUMN skene.funnel.median_time_to_convert IS 'From prompt to change of plan';
+COMMENT ON COLUMN skene.funnel.amounts IS
+    'Object of currency and the sum of prices of one billing interval, in minor units';
+
+COMMENT ON COLUMN skene.worker_status.database IS 'This database';
+COMMENT ON COLUMN skene.worker_status.pid IS 'Process of its worker';
+COMMENT ON COLUMN skene.worker_status.state IS
+    'running, starting, wanted, failed, barred (kept out by a command) or absent';
+COMMENT ON COLUMN skene.worker_status.started_at IS 'When it started';
+COMMENT ON COLUMN skene.worker_status.last_success_at IS 'When it last did all its work';
+COMMENT ON COLUMN skene.worker_status.last_error IS 'What went wrong last';
+COMMENT ON COLUMN skene.worker_status.last_error_at IS 'When';
+COMMENT ON COLUMN skene.worker_status.notes IS
+    'Windows of this database with denials in shared memory';
+COMMENT ON COLUMN skene.worker_status.notes_lost IS
+    'Denials of all databases that got no prompt, since the server started: no room (skene_gate.max_windows), or an error';
+
+COMMENT ON COLUMN skene.customer_plans.user_id IS 'Whose';
+COMMENT ON COLUMN skene.customer_plans.plan IS 'The plan in force';
+COMMENT ON COLUMN skene.customer_plans.rank IS 'Rank of that plan';
+COMMENT ON COLUMN skene.customer_plans.subscription_id IS 'The subscription it comes from';
+COMMENT ON COLUMN skene.customer_plans.status IS 'Status of that subscription';
+
+COMMENT ON COLUMN skene.role_rights.kind IS 'As skene_grant_role() takes it';
+COMMENT ON COLUMN skene.role_rights.object_kind IS 'function or relation';
+COMMENT ON COLUMN skene.role_rights.object_name IS 'Name of the function or relation';
