@@ -102,7 +102,7 @@ read_step(const Node &step, Document *document, Warnings *warnings)
     read_warn_at(condition.find("warnAt"), &feature);
     read_message(action.find("message"), &feature);
     read_prompt(action.find("upgradePrompt"), *document, warnings, &feature);
-    add_feature(std::move(name), std::move(feature), document);
+    add_feature(name, std::move(feature), document);
 }
 
 } // namespace

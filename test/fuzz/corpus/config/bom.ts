@@ -1,0 +1,1 @@
+﻿{templates:{a:{subject:"s",html:null,text:"t"}}}
