@@ -7,9 +7,12 @@
 #   make check-drivers    the contract through real clients and PgBouncer; writes docs/drivers.md
 #   make check-fresh      demo and check on a bare Debian 12
 #   make check-all        the suites on every major of PostgreSQL that can be had
+#   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
+#   make check-sanitizers the core's tests and fuzz targets under ASan, UBSan and TSan
+#   make lint             format, static analysis and the project's own rules
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
-# demo and check install missing Debian packages first (they say which).
+# All but the last install missing Debian packages first (they say which).
 
 EXTENSION = skene_gate
 MODULE_big = skene_gate
@@ -37,6 +40,8 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
 scripts = demo check check-examples check-users packages format check-drivers check-fresh check-all
+scripts = demo check check-examples check-users check-drivers fuzz check-sanitizers lint packages \
+	format
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -64,8 +69,17 @@ check-fresh:
 check-all:
 	@test/harness/check-all
 
+fuzz: packages
+	@test/fuzz/run
+
+check-sanitizers: packages
+	@test/harness/check-sanitizers
+
+lint: packages
+	@test/lint/run
+
 format:
-	clang-format -i --style=file src/*/*.hpp src/*/*.cpp test/unit/*.cpp
+	clang-format -i --style=file src/*/*.[ch]pp test/*/*.[ch]pp
 
 else
 
