@@ -19,6 +19,9 @@ stray_c=$(grep -nE '^#include <(curl|nlohmann)' server/* settings/* engine/* gat
 # Headers of the core that the PostgreSQL half includes.
 for header in $(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* |
   sed 's/.*"\(.*\)"/\1/' | sort -u); do
+headers=$(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* gate/* outbox/* worker/* webhooks/* |
+  sed 's/.*"\(.*\)"/\1/' | sort -u)
+for header in $headers; do
   found=$(grep -nE '^#include <' "$header" | grep -vE "<($allowed)>" | sed "s|^|$header:|" || true)
   [ -z "$found" ] || stray="$stray
 $found"
