@@ -54,7 +54,7 @@ sub is_exact
 {
 	my ($after) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok($node->poll_query_until('postgres', "SELECT worker = 'running' FROM skene_status()"),
+	ok(poll($node, 'postgres', "SELECT worker = 'running' FROM skene_status()"),
 		"$after: the worker is back");
 	is( $node->safe_psql('postgres', q{
 			SELECT user_id, used FROM skene.usage_totals WHERE feature = 'job' ORDER BY user_id}),

@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server install worker_pid worker_runs workers_are wait_until write_secret
+our @EXPORT = qw(new_server install worker_pid worker_runs workers_are poll wait_until write_secret
   start_resend use_resend stop_resend resend_fault resend_counts resend_requests $api_key);
 
 # One unit of "export" is free; the next one asks for an upgrade.
@@ -58,11 +58,24 @@ sub install
 	return;
 }
 
+# poll_query_until for a server that may be restarting: psql can then end before it has
+# read the query, which IPC::Run takes for an error of ours.
+sub poll
+{
+	my ($node, $database, $query, $expected) = @_;
+	for (;;)
+	{
+		my $result = eval { $node->poll_query_until($database, $query, $expected) };
+		return $result unless $@;
+		die $@ unless $@ =~ /Broken pipe/;
+	}
+}
+
 # Wait for a query to return t; a test that cannot go on without it ends here.
 sub wait_until
 {
 	my ($node, $database, $query) = @_;
-	$node->poll_query_until($database, $query)
+	poll($node, $database, $query)
 	  or BAIL_OUT($node->name . ": waited in vain for: $query");
 	return;
 }
@@ -82,7 +95,7 @@ sub worker_runs
 	my ($node, $database, $test, $not) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$not ||= 0;
-	return ok( $node->poll_query_until('postgres',
+	return ok( poll($node, 'postgres',
 			"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'skene_gate worker'
 			    AND datname = '$database' AND pid <> $not AND state = 'idle'"),
 		$test);
