@@ -1,0 +1,95 @@
+# Memory: neither a session that calls the gate all day nor the worker grows. The
+# server tells what its memory contexts hold; what the libraries hold beside them is
+# seen from outside, as private memory of the process.
+use strict;
+use warnings;
+
+use SkeneGate;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+start_resend();
+my $node = new_server('memory');
+use_resend($node);
+$node->append_conf('postgresql.conf', "skene_gate.resend_rate = 1000\nskene_gate.delivery = 'on'");
+my $secret_file = write_secret('stripe', 'whsec_0123456789abcdef');
+$node->append_conf('postgresql.conf', "skene_gate.stripe_webhook_secret_file = '$secret_file'");
+$node->start;
+install($node);
+
+# A session ------------------------------------------------------------------------------
+
+# Each round admits, denies, fails, refunds, replays, parses and renders. The error
+# level of the log spares it what is meant to fail.
+my $round = <<'SQL';
+SELECT skene_consume('ada', 'many', 1), skene_allows('ada', 'many'), skene_refund('ada', 'many', 1);
+SELECT skene_consume('ada', 'many', 1, 'key'), skene_consume('ada', 'export');
+SELECT * FROM skene_decide('ada', 'export');
+SELECT * FROM skene_check('bob', 'export');
+SELECT * FROM skene_usage('ada');
+SELECT * FROM skene_require('ada', 'export');
+SELECT skene_consume('ada', 'nothing');
+SELECT skene_consume('ada', 'many', -1);
+SELECT skene_consume_request('ada', 'GET', '/nowhere');
+SELECT count(*) FROM skene_apply('{"features": {"many": {"limit": {"free": 1000000}, "period": "30d"}}}');
+SELECT skene_apply('{"features": {"many": {"limit": ');
+SELECT skene_apply('{"features": {"many": {"period": "30d", "limits": {}}}}');
+SELECT skene_stripe_webhook('{}', 't=1,v1=00');
+SELECT length(skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi {{name}}', NULL, 'Hello {{name}}', NULL, '{"name": "x"}'));
+SELECT skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi', NULL, 'before {{#name}}', NULL, '{}');
+SELECT count(*) FROM skene_status();
+SQL
+my $held = "SELECT 'held ' || sum(used_bytes) FROM pg_backend_memory_contexts;\n";
+my ($warm, $rounds) = (20, 100);
+my (undef, $held_by_session) = $node->psql('postgres',
+	"SET client_min_messages = 'error'; SET log_min_messages = 'fatal';\n"
+	  . $round x $warm . $held . $round x $rounds . $held,
+	on_error_stop => 0);
+my ($before, $after) = $held_by_session =~ /^held (\d+)$/mg;
+cmp_ok($after - $before, '<', 10 * $rounds, "a session after $rounds more rounds of calls: $before, then $after bytes");
+
+# The worker -----------------------------------------------------------------------------
+
+my $pid = worker_pid($node, 'postgres');
+
+# Have messages sent to new customers.
+my $customers = 0;
+sub deliver
+{
+	my ($count) = @_;
+	my ($first, $last) = ($customers + 1, $customers += $count);
+	$node->safe_psql('postgres', qq{
+		SELECT skene_identify('u' || i, 'u' || i || '\@example.com') FROM generate_series($first, $last) i;
+		SELECT skene_consume('u' || i, 'export'), skene_consume('u' || i, 'export')
+		  FROM generate_series($first, $last) i});
+	wait_until($node, 'postgres', "SELECT count(*) = $customers FROM skene.outbox WHERE state = 'sent'");
+	return;
+}
+
+# What the worker's memory contexts hold, and the private memory of its process.
+sub memory_of_worker
+{
+	my $logged = -s $node->logfile;
+	$node->safe_psql('postgres', "SELECT pg_log_backend_memory_contexts($pid)");
+	$node->wait_for_log(qr/\[$pid\] .*Grand total: /, $logged);
+	my ($used) = PostgreSQL::Test::Utils::slurp_file($node->logfile, $logged) =~
+	  /\[$pid\] .*Grand total: .* (\d+) used/;
+	my ($private) =
+	  PostgreSQL::Test::Utils::slurp_file("/proc/$pid/smaps_rollup") =~ /^Anonymous: *(\d+) kB/m;
+	return ($used, $private);
+}
+
+resend_fault({ kind => 'status', status => 503 }, { kind => 'truncated' });
+deliver(100);
+my ($used, $private) = memory_of_worker();
+resend_fault({ kind => 'status', status => 503 }, { kind => 'truncated' });
+deliver(500);
+my ($used_after, $private_after) = memory_of_worker();
+is(worker_pid($node, 'postgres'), $pid, 'the worker is the same');
+cmp_ok($used_after - $used, '<', 10_000,
+	"after 500 more messages it holds as much: $used, then $used_after bytes");
+cmp_ok($private_after - $private, '<', 400,
+	"and the process is as large: $private, then $private_after kB");
+
+done_testing();
