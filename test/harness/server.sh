@@ -14,6 +14,8 @@ if [ -z "${PG_CONFIG:-}" ]; then
   : "${PG_CONFIG:=pg_config}"
 fi
 export PG_CONFIG
+# shellcheck source=/dev/null
+[ -z "${INSTRUMENT:-}" ] || . test/harness/instrument.sh
 
 # Run a command as the user that owns the server, who may not see where we are.
 as_server() {
@@ -37,7 +39,7 @@ make_installation() {
   system_bindir=$("$PG_CONFIG" --bindir)
   bindir=$scratch/install$system_bindir
   # shellcheck disable=SC2034  # for the sourcing script
-  pgxs_tests=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
+  pgxs_tests=$scratch/install$(dirname "$("$PG_CONFIG" --pgxs)")/../test
   make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" all >"$scratch/build.log" 2>&1 || {
     cat "$scratch/build.log" >&2
     return 1
@@ -46,12 +48,15 @@ make_installation() {
   cp -p "$system_bindir"/* "$bindir/"
   for linked in $("$PG_CONFIG" --sharedir) $("$PG_CONFIG" --pkglibdir); do
     mkdir -p "$scratch/install$linked"
-    cp -as "$linked/." "$scratch/install$linked/"
+    how=-as
+    as_server test -r "$linked" || how=-a # links lead nowhere for the server's user
+    cp "$how" "$linked/." "$scratch/install$linked/"
   done
   make -s PG_CONFIG="$PG_CONFIG" DESTDIR="$scratch/install" install >"$scratch/install.log" 2>&1 || {
     cat "$scratch/install.log" >&2
     return 1
   }
+  [ -z "${INSTRUMENT:-}" ] || instrument
 }
 
 # start_server [setting...]: make a cluster in $scratch/data and start it; clients find
@@ -83,4 +88,16 @@ write_secret() {
   (umask 077 && printf '%s\n' "$2" >"$scratch/$1")
   [ "$(id -u)" != 0 ] || chown postgres: "$scratch/$1"
   printf '%s\n' "$scratch/$1"
+}
+
+# run_tap [PREFIX]: run the TAP tests whose names begin so, each with servers of its own.
+run_tap() {
+  # the server's user may not be able to read this checkout
+  mkdir -p "$scratch/source" "$scratch/tap/data" "$scratch/tap/log"
+  cp -r test examples "$scratch/source/"
+  [ "$(id -u)" != 0 ] || chown -R postgres: "$scratch/source" "$scratch/tap"
+  (cd "$scratch/tap" && as_server env TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap/data" \
+    TESTLOGDIR="$scratch/tap/log" PATH="$bindir:$PATH" SKENE_SOURCE="$scratch/source" \
+    PG_REGRESS="$pgxs_tests/regress/pg_regress" \
+    prove --timer -j2 -I "$pgxs_tests/perl" -I "$scratch/source/test/t" "$scratch/source/test/t/${1:-}"*.pl)
 }
