@@ -10,6 +10,7 @@
 #   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
 #   make check-sanitizers the core's tests and fuzz targets under ASan, UBSan and TSan
 #   make lint             format, static analysis and the project's own rules
+#   make check-memory     assertions, valgrind and sanitizers, on a PostgreSQL 18 it builds
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
 # All but the last install missing Debian packages first (they say which).
@@ -42,6 +43,7 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 scripts = demo check check-examples check-users packages format check-drivers check-fresh check-all
 scripts = demo check check-examples check-users check-drivers fuzz check-sanitizers lint packages \
 	format
+scripts = demo check check-examples check-users packages format check-drivers check-memory
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -77,6 +79,10 @@ check-sanitizers: packages
 
 lint: packages
 	@test/lint/run
+
+check-memory:
+	@test/harness/packages valgrind bison flex bzip2
+	@test/harness/check-memory
 
 format:
 	clang-format -i --style=file src/*/*.[ch]pp test/*/*.[ch]pp

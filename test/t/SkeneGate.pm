@@ -33,13 +33,15 @@ my ($resend, $resend_url);
 my $http = HTTP::Tiny->new(no_proxy => ['127.0.0.1'], timeout => 10);
 
 # A cluster with the library preloaded, not started. Parameters are those of init.
+# SKENE_PRELOAD names a library to preload beside it.
 sub new_server
 {
 	my ($name, %params) = @_;
+	my $libraries = join ', ', 'skene_gate', $ENV{SKENE_PRELOAD} // ();
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(extra => [ '-E', 'UTF8', '--no-locale' ], %params);
-	$node->append_conf('postgresql.conf', <<'CONF');
-shared_preload_libraries = 'skene_gate'
+	$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = '$libraries'
 max_connections = 40
 max_worker_processes = 20
 log_statement = none
