@@ -1,16 +1,16 @@
 # Builds and installs the extension with PGXS, and runs everything a person needs:
 #
 #   make demo             see it work: private server, stand-ins for Stripe and Resend
-#   make check            unit, regress, isolation and TAP tests on private servers
+#   make check            unit, regress, isolation, oracle and TAP tests on private servers
 #   make check-examples   the example applications, end to end
 #   make check-users      suites as an application's authors write them: Django, pytest
 #   make check-drivers    the contract through real clients and PgBouncer; writes docs/drivers.md
-#   make check-fresh      demo and check on a bare Debian 12
-#   make check-all        the suites on every major of PostgreSQL that can be had
-#   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
 #   make check-sanitizers the core's tests and fuzz targets under ASan, UBSan and TSan
-#   make lint             format, static analysis and the project's own rules
 #   make check-memory     assertions, valgrind and sanitizers, on a PostgreSQL 18 it builds
+#   make check-all        the suites on every major of PostgreSQL that can be had
+#   make check-fresh      demo and check on a bare Debian 12
+#   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
+#   make lint             format, static analysis and the project's own rules
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
 # All but the last install missing Debian packages first (they say which).
@@ -27,9 +27,7 @@ OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 
 # The install script, in the order its parts build on each other.
 schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql engine.sql customers.sql \
-	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql)
-schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql customers.sql apply.sql \
-	prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql columns.sql)
+	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql columns.sql)
 DATA_built = skene_gate--1.0.sql
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
@@ -40,10 +38,8 @@ EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
 
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
-scripts = demo check check-examples check-users packages format check-drivers check-fresh check-all
-scripts = demo check check-examples check-users check-drivers fuzz check-sanitizers lint packages \
-	format
-scripts = demo check check-examples check-users packages format check-drivers check-memory
+scripts = demo check check-examples check-users check-drivers check-sanitizers check-memory \
+	check-all check-fresh fuzz lint packages format
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -65,6 +61,7 @@ check-users: packages
 check-drivers:
 	@test/harness/packages pgbouncer openssl
 	@test/harness/check-drivers
+
 check-fresh:
 	@test/harness/check-fresh
 

@@ -17,9 +17,7 @@ stray=$(grep -nE '^#include <' server/* settings/* engine/* gate/* outbox/* work
   grep -vE "<($allowed)>|<($c_headers)>" || true)
 stray_c=$(grep -nE '^#include <(curl|nlohmann)' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* || true)
 # Headers of the core that the PostgreSQL half includes.
-for header in $(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* |
-  sed 's/.*"\(.*\)"/\1/' | sort -u); do
-headers=$(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* gate/* outbox/* worker/* webhooks/* |
+headers=$(grep -hoE '^#include "core/[a-z_]+\.hpp"' server/* settings/* engine/* gate/* outbox/* worker/* webhooks/* |
   sed 's/.*"\(.*\)"/\1/' | sort -u)
 for header in $headers; do
   found=$(grep -nE '^#include <' "$header" | grep -vE "<($allowed)>" | sed "s|^|$header:|" || true)

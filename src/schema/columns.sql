@@ -102,11 +102,11 @@ COMMENT ON COLUMN skene.usage.window_start IS 'Begin of the window, inclusive';
 COMMENT ON COLUMN skene.usage.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN skene.usage.used IS 'Units used in the window';
 
-COMMENT ON COLUMN skene.usage_events.event_id IS 'Id';
 COMMENT ON COLUMN skene.usage_events.user_id IS 'Whose';
 COMMENT ON COLUMN skene.usage_events.feature IS 'What was used';
-COMMENT ON COLUMN skene.usage_events.amount IS 'Units; negative gives back';
-COMMENT ON COLUMN skene.usage_events.windows IS 'Every window the units were admitted in';
+COMMENT ON COLUMN skene.usage_events.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage_events.window_start IS 'Begin of the window, inclusive';
+COMMENT ON COLUMN skene.usage_events.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN skene.usage_events.created_at IS 'When it was written';
 
 COMMENT ON COLUMN skene.idempotency_keys.user_id IS 'Whose call';
@@ -252,3 +252,15 @@ COMMENT ON COLUMN skene.customer_plans.status IS 'Status of that subscription';
 COMMENT ON COLUMN skene.role_rights.kind IS 'As skene_grant_role() takes it';
 COMMENT ON COLUMN skene.role_rights.object_kind IS 'function or relation';
 COMMENT ON COLUMN skene.role_rights.object_name IS 'Name of the function or relation';
+
+COMMENT ON COLUMN skene.windows.user_id IS 'Whose';
+COMMENT ON COLUMN skene.windows.feature IS 'The feature that is counted';
+COMMENT ON COLUMN skene.windows.period IS 'Length of the window';
+COMMENT ON COLUMN skene.windows.window_start IS 'Begin of the window, inclusive';
+COMMENT ON COLUMN skene.windows.window_end IS 'End of the window, exclusive';
+COMMENT ON COLUMN skene.windows.lo IS 'Units committed, less those that calls in flight give back';
+COMMENT ON COLUMN skene.windows.hi IS 'Units committed, and those that calls in flight consume';
+COMMENT ON COLUMN skene.windows.in_flight IS 'Calls and transactions under way that hold the window';
+COMMENT ON COLUMN skene.windows.hits IS 'Calls answered from shared memory';
+COMMENT ON COLUMN skene.windows.waits IS 'Waits for transactions that held the last units';
+COMMENT ON COLUMN skene.windows.denials IS 'Calls denied';

@@ -207,16 +207,19 @@ recover_from_error(MemoryContext context, int *errors)
  * a wait inside a transaction, for a lock or since 18 for a read, resets it too.
  */
 bool
-asked_meanwhile()
+asked_meanwhile(const Schedule &schedule)
 {
-    return InterruptPending || ConfigReloadPending || pg_atomic_read_u32(&slot->reasons) != 0;
+    /* a fold that is scheduled already leaves its bit set */
+    uint32 known = schedule.reasons & wake_fold;
+    return InterruptPending || ConfigReloadPending ||
+           (pg_atomic_read_u32(&slot->reasons) & ~known) != 0;
 }
 
 /* Wait for the latch, for traffic of requests under way, or for the next thing due. */
 void
 wait_for_work(const Schedule &schedule)
 {
-    int64 idle = asked_meanwhile() ? 0 : idle_time(schedule);
+    int64 idle = asked_meanwhile(schedule) ? 0 : idle_time(schedule);
 
     if (deliveries_under_way() > 0) {
         move_deliveries(static_cast<int>(Min(idle, delivery_slice_ms)));
