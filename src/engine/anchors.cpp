@@ -33,7 +33,10 @@ HTAB *agreed = nullptr;
 LWLock *agreed_lock = nullptr;
 
 /* Entries this transaction refers to. */
-AgreedAnchor **own = nullptr;
+struct OwnAnchor {
+    AgreedAnchor *entry;
+};
+OwnAnchor *own = nullptr;
 int own_count = 0;
 int own_capacity = 0;
 
@@ -60,9 +63,9 @@ refer_to(const char *user_id)
 
     if (own_count == own_capacity) {
         int capacity = Max(16, 2 * own_capacity);
-        Size size = sizeof(AgreedAnchor *) * capacity;
-        own = static_cast<AgreedAnchor **>(own ? repalloc_huge(own, size)
-                                               : MemoryContextAllocHuge(TopMemoryContext, size));
+        Size size = sizeof(OwnAnchor) * capacity;
+        own = static_cast<OwnAnchor *>(own ? repalloc_huge(own, size)
+                                           : MemoryContextAllocHuge(TopMemoryContext, size));
         own_capacity = capacity;
     }
     memset(&key, 0, sizeof(key));
@@ -81,7 +84,7 @@ refer_to(const char *user_id)
         if (entry->refs.load(std::memory_order_acquire) == 0)
             entry->anchor.store(DT_NOBEGIN);
         entry->refs.fetch_add(1);
-        own[own_count++] = entry;
+        own[own_count++] = {entry};
     }
     LWLockRelease(agreed_lock);
     if (!entry)
@@ -97,8 +100,8 @@ AgreedAnchor *
 find_own(const char *user_id)
 {
     for (int i = own_count - 1; i >= 0; i--) {
-        if (strcmp(own[i]->key.user_id, user_id) == 0)
-            return own[i];
+        if (strcmp(own[i].entry->key.user_id, user_id) == 0)
+            return own[i].entry;
     }
     return nullptr;
 }
@@ -118,8 +121,8 @@ initialize_anchors(LWLock *lock)
 
     info.keysize = sizeof(AnchorKey);
     info.entrysize = sizeof(AgreedAnchor);
-    agreed = ShmemInitHash("skene_gate anchors", 64, max_reservations, &info,
-                           HASH_ELEM | HASH_BLOBS);
+    agreed =
+        ShmemInitHash("skene_gate anchors", 64, max_reservations, &info, HASH_ELEM | HASH_BLOBS);
     agreed_lock = lock;
     own_count = 0;
 }
@@ -151,7 +154,7 @@ void
 release_anchors()
 {
     while (own_count > 0)
-        own[--own_count]->refs.fetch_sub(1, std::memory_order_acq_rel);
+        own[--own_count].entry->refs.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 /* For skene_identify(), which may come before the first use or beside it. */
@@ -162,8 +165,8 @@ SKENE_FUNCTION(skene_agree_on_anchor)
 
     require_preload();
     enter_owner(&scope, owner_of_function(fcinfo->flinfo->fn_oid));
-    TimestampTz anchor = agree_on_anchor(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-                                         PG_GETARG_TIMESTAMPTZ(1), &in_table);
+    TimestampTz anchor =
+        agree_on_anchor(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_TIMESTAMPTZ(1), &in_table);
     leave_owner(&scope);
     PG_RETURN_TIMESTAMPTZ(anchor);
 }

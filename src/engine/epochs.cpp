@@ -64,8 +64,7 @@ free_dropped_databases()
 {
     for (DatabaseEpochs &entry : epochs->databases) {
         Oid database = entry.database;
-        if (!OidIsValid(database) ||
-            SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+        if (!OidIsValid(database) || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
             continue;
         LWLockAcquire(shared->lock, LW_EXCLUSIVE);
         if (entry.database == database)
@@ -126,9 +125,8 @@ hash_customer(const char *user_id)
 Stamp
 current_stamp(uint32 customer_hash)
 {
-    Stamp stamp = {
-        pg_atomic_read_u64(&own_epochs()->configuration),
-        pg_atomic_read_u64(&epochs->customers[customer_hash & (customer_slots - 1)])};
+    Stamp stamp = {pg_atomic_read_u64(&own_epochs()->configuration),
+                   pg_atomic_read_u64(&epochs->customers[customer_hash & (customer_slots - 1)])};
     pg_read_barrier();
     return stamp;
 }

@@ -92,8 +92,7 @@ partition_of(uint32 hash)
 uint32 *
 bucket_of(uint32 hash)
 {
-    return &buckets[partition_of(hash) * partition_size +
-                    (hash / max_partitions) % partition_size];
+    return &buckets[partition_of(hash) * partition_size + (hash / max_partitions) % partition_size];
 }
 
 Meter &
@@ -156,7 +155,8 @@ free_window(Partition *partition, uint32 number)
     partition->free_windows = number;
 }
 
-/* Free the windows of a meter that nobody holds, all of them or those that ended; true if none is left. */
+/* Free the windows of a meter that nobody holds, all of them or those that ended; true if none is
+ * left. */
 bool
 free_windows(Partition *partition, Meter *meter, TimestampTz ended_by)
 {
@@ -348,7 +348,9 @@ initialize_meters(bool found, void *memory, LWLockPadded *locks)
     next += MAXALIGN(sizeof(uint32) * table_size());
     meters = reinterpret_cast<Meter *>(next);
     next += sizeof(Meter) * table_size();
-    windows = reinterpret_cast<WindowEntry *>(TYPEALIGN(alignof(WindowEntry), next));
+    next += TYPEALIGN(alignof(WindowEntry), reinterpret_cast<uintptr_t>(next)) -
+            reinterpret_cast<uintptr_t>(next);
+    windows = reinterpret_cast<WindowEntry *>(next);
     if (found)
         return;
 
@@ -382,7 +384,8 @@ make_meter_key(Oid relation, const char *user_id, const char *feature)
 {
     MeterKey key = {MyDatabaseId, relation, user_id, feature, hash_customer(user_id), 0};
     auto *bytes = reinterpret_cast<const unsigned char *>(feature);
-    key.hash = hash_combine(key.customer_hash, hash_bytes(bytes, static_cast<int>(strlen(feature))));
+    key.hash =
+        hash_combine(key.customer_hash, hash_bytes(bytes, static_cast<int>(strlen(feature))));
     return key;
 }
 
@@ -464,12 +467,13 @@ enter_meter(const MeterKey &key, uint64 generation, bool share, OpenMeter *open)
     if (reservations_full)
         too_many_reservations();
     if (table_full)
-        ereport(ERROR,
-                (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                 errmsg("too many windows of usage are in use at once"),
-                 errdetail("Transactions under way hold all windows of this part of shared memory."),
-                 errhint("Consume for fewer customers in one transaction, or raise "
-                         "skene_gate.max_windows and restart the server.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+             errmsg("too many windows of usage are in use at once"),
+             errdetail("Transactions under way hold all windows of this part of shared memory."),
+             errhint("Consume for fewer customers in one transaction, or raise "
+                     "skene_gate.max_windows and restart the server.")));
     return to_load;
 }
 

@@ -65,8 +65,7 @@ uint32 enter_meter(const MeterKey &key, uint64 generation, bool share, OpenMeter
  * first: nobody can reserve before, so both have read the same. Does nothing when the
  * generation is another by now: then the rows were read too early.
  */
-void finish_load(const MeterKey &key, const OpenWindow &window, uint64 generation,
-                 int64 committed);
+void finish_load(const MeterKey &key, const OpenWindow &window, uint64 generation, int64 committed);
 
 /* Statistics of a window: one more wait, one more denial. */
 void count_wait(uint32 number);

@@ -102,12 +102,11 @@ hold_window(uint32 number, Held *window)
 void
 too_many_reservations()
 {
-    ereport(ERROR,
-            (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-             errmsg("too many reservations of usage are in flight"),
-             errdetail("Transactions under way hold all %d.", max_reservations),
-             errhint("Consume for fewer customers in one transaction, or raise "
-                     "skene_gate.max_reservations and restart the server.")));
+    ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                    errmsg("too many reservations of usage are in flight"),
+                    errdetail("Transactions under way hold all %d.", max_reservations),
+                    errhint("Consume for fewer customers in one transaction, or raise "
+                            "skene_gate.max_reservations and restart the server.")));
     pg_unreachable();
 }
 

@@ -136,12 +136,9 @@ SKENE_FUNCTION(skene_audit_windows)
         }
         if (fine)
             continue;
-        Datum values[] = {CStringGetTextDatum(seen.user_id),
-                          CStringGetTextDatum(seen.feature),
-                          CStringGetTextDatum(seen.period),
-                          TimestampTzGetDatum(seen.start),
-                          Int64GetDatum(Min(seen.lo, after.lo)),
-                          Int64GetDatum(counted),
+        Datum values[] = {CStringGetTextDatum(seen.user_id),     CStringGetTextDatum(seen.feature),
+                          CStringGetTextDatum(seen.period),      TimestampTzGetDatum(seen.start),
+                          Int64GetDatum(Min(seen.lo, after.lo)), Int64GetDatum(counted),
                           Int64GetDatum(Max(seen.hi, after.hi))};
         bool nulls[lengthof(values)] = {};
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

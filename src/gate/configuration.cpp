@@ -94,11 +94,11 @@ read_endpoints(Oid function)
 
     enter_owner(&scope, owner_of_function(function));
     run_prepared(&plan,
-                 "SELECT e, f.feature FROM skene.features f, unnest(f.endpoints) e ORDER BY 2, 1", 0,
-                 nullptr, nullptr, nullptr, GetLatestSnapshot(), true, SPI_OK_SELECT);
+                 "SELECT e, f.feature FROM skene.features f, unnest(f.endpoints) e ORDER BY 2, 1",
+                 0, nullptr, nullptr, nullptr, GetLatestSnapshot(), true, SPI_OK_SELECT);
     auto count = static_cast<int>(SPI_processed);
-    endpoints = static_cast<Endpoint *>(
-        MemoryContextAlloc(copy_context, sizeof(Endpoint) * Max(count, 1)));
+    endpoints =
+        static_cast<Endpoint *>(MemoryContextAlloc(copy_context, sizeof(Endpoint) * Max(count, 1)));
     for (int row = 0; row < count; row++) {
         HeapTuple tuple = SPI_tuptable->vals[row];
         TupleDesc descriptor = SPI_tuptable->tupdesc;

@@ -115,20 +115,19 @@ explain(const Call &call, Decision *decision)
     if (decision->reason == Reason::rate_limited || decision->reason == Reason::contended)
         decision->message = "Too many requests at once; try again later.";
     else if (!decision->message)
-        decision->message = decision->reason == Reason::not_entitled
-                                ? "Your plan does not include this feature."
-                            : decision->reason == Reason::past_due
-                                ? "Your last payment failed."
-                                : "You have reached the limit of your plan.";
+        decision->message =
+            decision->reason == Reason::not_entitled ? "Your plan does not include this feature."
+            : decision->reason == Reason::past_due   ? "Your last payment failed."
+                                                     : "You have reached the limit of your plan.";
 }
 
 Reason
 reason_of_denial(const Resolution &resolution, const Rule &denied_by)
 {
-    return resolution.past_due                 ? Reason::past_due
-           : !resolution.entitled              ? Reason::not_entitled
-           : denied_by.kind == RuleKind::rate  ? Reason::rate_limited
-                                               : Reason::limit_reached;
+    return resolution.past_due                ? Reason::past_due
+           : !resolution.entitled             ? Reason::not_entitled
+           : denied_by.kind == RuleKind::rate ? Reason::rate_limited
+                                              : Reason::limit_reached;
 }
 
 /* An unlimited window has no limit to stop at but the type's. */
@@ -152,9 +151,9 @@ decide(const Call &call, const int64 *used, Decision *decision)
         check_range(call, *denied_by);
     describe(call, used, denied_by, decision);
     decision->allowed = !denied_by;
-    decision->reason = denied_by                ? reason_of_denial(resolution, *denied_by)
-                       : decision->has_limit    ? Reason::ok
-                                                : Reason::unlimited;
+    decision->reason = denied_by             ? reason_of_denial(resolution, *denied_by)
+                       : decision->has_limit ? Reason::ok
+                                             : Reason::unlimited;
 }
 
 /* Units used in each window as this transaction sees them. */
@@ -224,7 +223,8 @@ certainly_fits(const Call &call)
 
     for (int i = 0; i < resolution.rule_count; i++) {
         const OpenWindow &window = call.open.windows[i];
-        int64 here = certain_room(*window.escrow, resolution.rules[i].limit, own_use(window.number));
+        int64 here =
+            certain_room(*window.escrow, resolution.rules[i].limit, own_use(window.number));
         if (resolution.rules[i].kind != RuleKind::rate)
             room = saturating_sum(room, here);
         else if (here < call.request.amount)

@@ -12,7 +12,7 @@ namespace
 const char *
 reason_name(Reason reason)
 {
-    static const char *const names[] = {"ok", "unlimited", "limit_reached", "not_entitled",
+    static const char *const names[] = {"ok",       "unlimited",    "limit_reached", "not_entitled",
                                         "past_due", "rate_limited", "contended"};
     return names[static_cast<int>(reason)];
 }

@@ -120,8 +120,8 @@ read_rule(uint64 row, Rule *rule)
     TupleDesc descriptor = SPI_tuptable->tupdesc;
     bool is_null;
 
-    rule->kind = static_cast<RuleKind>(
-        DatumGetInt32(SPI_getbinval(tuple, descriptor, 8, &is_null)));
+    rule->kind =
+        static_cast<RuleKind>(DatumGetInt32(SPI_getbinval(tuple, descriptor, 8, &is_null)));
     strlcpy(rule->period, SPI_getvalue(tuple, descriptor, 9), sizeof(rule->period));
     Datum limit = SPI_getbinval(tuple, descriptor, 10, &is_null);
     rule->limit = is_null ? no_limit : DatumGetInt64(limit);

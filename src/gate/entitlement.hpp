@@ -20,9 +20,9 @@ struct CustomerState {
 
 /*
  * Resolve (user, feature) under a snapshot (null: the active one), at the instant *now,
- * which moves on if another session has just set a later anchor. A customer without a row agrees on its anchor when it is to be counted. Raises 42704
- * for an unknown feature, 54000 for more windows than there is room for. Call between
- * enter_owner and leave_owner.
+ * which moves on if another session has just set a later anchor. A customer without a row agrees on
+ * its anchor when it is to be counted. Raises 42704 for an unknown feature, 54000 for more windows
+ * than there is room for. Call between enter_owner and leave_owner.
  */
 void resolve_entitlement(const char *user_id, const char *feature, TimestampTz *now,
                          Snapshot snapshot, bool counting, Resolution *resolution,

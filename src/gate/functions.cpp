@@ -115,8 +115,8 @@ SKENE_FUNCTION(skene_set_usage)
     if (PG_ARGISNULL(2))
         null_argument("used");
     if (PG_GETARG_INT64(2) < 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("used must not be negative")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("used must not be negative")));
     PG_RETURN_INT64(set_usage(request, PG_GETARG_INT64(2)));
 }
 

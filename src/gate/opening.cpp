@@ -28,8 +28,8 @@ load_windows(const Call &call, uint64 generation, uint32 to_load, bool counting)
         if (!(to_load & (1u << i)))
             continue;
         Snapshot snapshot = counting ? latest_snapshot() : GetLatestSnapshot();
-        int64 units = read_units(call.request.user_id, call.request.feature, resolution.rules[i],
-                                 snapshot);
+        int64 units =
+            read_units(call.request.user_id, call.request.feature, resolution.rules[i], snapshot);
         finish_load(call.key, call.open.windows[i], generation, units);
     }
 }
@@ -41,8 +41,8 @@ resolve(Call *call, Snapshot snapshot, bool counting)
     CustomerState customer;
     Stamp stamp = current_stamp(call->key.customer_hash);
 
-    resolve_entitlement(call->request.user_id, call->request.feature, &call->now, snapshot, counting,
-                        &call->open.resolution, &customer);
+    resolve_entitlement(call->request.user_id, call->request.feature, &call->now, snapshot,
+                        counting, &call->open.resolution, &customer);
     call->open.resolution.stamp = stamp;
     call->anchor = customer.has_row ? DT_NOEND : customer.anchor;
     return customer.has_row;

@@ -243,6 +243,9 @@ COMMENT ON COLUMN skene.worker_status.notes IS
 COMMENT ON COLUMN skene.worker_status.notes_lost IS
     'Denials of all databases that got no prompt, since the server started: no room (skene_gate.max_windows), or an error';
 
+COMMENT ON COLUMN skene.worker_status.denials_dropped IS
+    'Denials of customers who did not become known within a minute, since the server started';
+
 COMMENT ON COLUMN skene.customer_plans.user_id IS 'Whose';
 COMMENT ON COLUMN skene.customer_plans.plan IS 'The plan in force';
 COMMENT ON COLUMN skene.customer_plans.rank IS 'Rank of that plan';

@@ -44,11 +44,11 @@ COMMENT ON FUNCTION @extschema@.skene_reset(text) IS
 'skene_reset for one customer. Errors: 22004 null id, 55000 while skene_gate.delivery is on. Example: SELECT skene_reset(''u1'')';
 
 CREATE FUNCTION @extschema@.skene_reset(user_uuid uuid) RETURNS void
-LANGUAGE sql AS $$ SELECT @extschema@.skene_reset($1::text) $$;
+LANGUAGE sql RETURN @extschema@.skene_reset($1::text);
 COMMENT ON FUNCTION @extschema@.skene_reset(uuid) IS
 'skene_reset for uuid ids. Example: SELECT skene_reset(id) FROM users';
 
 CREATE FUNCTION @extschema@.skene_reset(user_bigint bigint) RETURNS void
-LANGUAGE sql AS $$ SELECT @extschema@.skene_reset($1::text) $$;
+LANGUAGE sql RETURN @extschema@.skene_reset($1::text);
 COMMENT ON FUNCTION @extschema@.skene_reset(bigint) IS
 'skene_reset for bigint ids. Example: SELECT skene_reset(id) FROM users';

@@ -112,11 +112,10 @@ define_settings()
                                "Mode 0600, or 0640 if owned by root; outside the data directory.",
                                &stripe_webhook_secret_file, "", PGC_SUSET, secret, check_file_path,
                                nullptr, nullptr);
-    DefineCustomIntVariable("skene_gate.max_windows",
-                            "Windows of usage that are held in shared memory at once.",
-                            "About 1 kB each; others are read from the tables when they are needed.",
-                            &max_windows, 16384, 64, 1 << 24, PGC_POSTMASTER, 0, nullptr, nullptr,
-                            nullptr);
+    DefineCustomIntVariable(
+        "skene_gate.max_windows", "Windows of usage that are held in shared memory at once.",
+        "About 1 kB each; others are read from the tables when they are needed.", &max_windows,
+        16384, 64, 1 << 24, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.max_reservations",
                             "Windows in which transactions under way can have counted at once.",
                             "One for each customer, feature and window of each transaction.",
@@ -127,11 +126,10 @@ define_settings()
                             "units back.",
                             "After that a call fails with 55P03.", &contention_timeout, 5000, 1,
                             INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
-    DefineCustomEnumVariable("skene_gate.on_contention",
-                             "What to do when the answer depends on transactions under way.",
-                             "wait for them, or deny with reason contended.", &on_contention,
-                             contention_wait, contention_policies, PGC_USERSET, 0, nullptr, nullptr,
-                             nullptr);
+    DefineCustomEnumVariable(
+        "skene_gate.on_contention", "What to do when the answer depends on transactions under way.",
+        "wait for them, or deny with reason contended.", &on_contention, contention_wait,
+        contention_policies, PGC_USERSET, 0, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.fold_interval",
                             "How often the worker folds skene.usage_events into skene.usage.",
                             nullptr, &fold_interval, 1000, 10, 3600 * 1000, PGC_SUSET, GUC_UNIT_MS,

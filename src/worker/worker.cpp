@@ -116,8 +116,8 @@ catch_up_with_customers()
 {
     static SPIPlanPtr plan = nullptr;
 
-    run_prepared(&plan, "SELECT skene.match_subscriptions(NULL), skene.readdress_prompts()", 0, nullptr, nullptr, nullptr,
-                 InvalidSnapshot, false, SPI_OK_SELECT);
+    run_prepared(&plan, "SELECT skene.match_subscriptions(NULL), skene.readdress_prompts()", 0,
+                 nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
 }
 
 /* Do what is asked for; runs again with the same reasons if it fails. */
