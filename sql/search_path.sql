@@ -80,7 +80,7 @@ SELECT skene_stripe_hook('{}');
 SELECT skene_stripe_webhook('{}'::text, 't=1,v1=00');
 SELECT skene_pause('resend'), skene_resume('resend'), skene_retry(4711), skene_cancel(4711);
 SELECT paused, unmatched_subscriptions FROM skene_status();
-SELECT feature, conversions FROM skene.funnel;
+SELECT feature FROM skene.funnel;
 RESET search_path;
 
 -- The traps caught nobody, or the role itself.
