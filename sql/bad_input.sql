@@ -24,7 +24,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN concat_ws(E'\n    ', SQLSTATE || ' ' || message, nullif(detail, ''), nullif(hint, ''));
 END $$;
 
--- All that is stored, except prompts, which a denial is meant to make.
+-- All that is stored, except prompts, which a denial is meant to make; of usage the sum,
+-- for the worker folds one table into the other.
 CREATE FUNCTION contents() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     relation  regclass;
@@ -32,7 +33,9 @@ DECLARE
     found     text := '';
 BEGIN
     FOR relation IN SELECT oid FROM pg_class
-                     WHERE relnamespace = 'skene'::regnamespace AND relkind = 'r' AND relname NOT IN ('prompts', 'outbox')
+                     WHERE relnamespace = 'skene'::regnamespace
+                       AND (relkind = 'r' AND relname NOT IN ('prompts', 'outbox', 'usage', 'usage_events')
+                            OR relname = 'usage_totals')
                      ORDER BY relname
     LOOP
         EXECUTE format('SELECT string_agg(t::text, %L ORDER BY t::text) FROM %s t', E'\n', relation) INTO rows;
