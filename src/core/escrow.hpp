@@ -232,30 +232,42 @@ inline uint32_t
 owner_of_transaction(const Reservation *slots, uint32_t size, uint32_t xid) noexcept
 {
     for (uint32_t i = 0; i < size; i++) {
-        if (slots[i].xid.load(std::memory_order_acquire) == xid)
-            return slots[i].owner.load(std::memory_order_acquire);
+        if (slots[i].xid.load(std::memory_order_acquire) != xid)
+            continue;
+        uint32_t owner = slots[i].owner.load(std::memory_order_acquire);
+        /* the slot may have changed hands while we read it; the transaction may have others */
+        if (owner != 0 && slots[i].xid.load(std::memory_order_acquire) == xid)
+            return owner;
     }
     return 0;
 }
 
 /*
+ * Put down which transaction a session (by owner) is about to wait for; 0 for none. In
+ * one order with the look for circles that follows: of sessions that close one at once,
+ * the last sees the waits of all others.
+ */
+inline void
+put_down_wait(std::atomic<uint32_t> *waits_for, uint32_t owner, uint32_t xid) noexcept
+{
+    waits_for[owner].store(xid, std::memory_order_seq_cst);
+}
+
+/*
  * Would waiting for a transaction close a circle of sessions that hold units and wait
- * for each other? waits_for tells for each session (by owner) which transaction it waits
- * for, 0 for none. The session has put its own wait down there already: of two that do
- * so at once, one at least sees the circle.
+ * for each other? The session has put its own wait down already.
  */
 inline bool
 closes_circle(const Reservation *slots, uint32_t size, const std::atomic<uint32_t> *waits_for,
               uint32_t sessions, uint32_t owner, uint32_t xid) noexcept
 {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     for (uint32_t step = 0; step < sessions && xid != 0; step++) {
         uint32_t holder = owner_of_transaction(slots, size, xid);
         if (holder == owner)
             return true;
         if (holder == 0 || holder >= sessions)
             return false;
-        xid = waits_for[holder].load(std::memory_order_acquire);
+        xid = waits_for[holder].load(std::memory_order_seq_cst);
     }
     return false;
 }

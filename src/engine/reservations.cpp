@@ -208,7 +208,7 @@ oldest_holder(uint32 number)
 bool
 begin_wait(TransactionId xid)
 {
-    waits_for[own_number()].store(xid, std::memory_order_release);
+    put_down_wait(waits_for, own_number(), xid);
     waiting = true;
     if (!closes_circle(slots, max_reservations, waits_for, session_count(), own_number(), xid))
         return true;
@@ -220,7 +220,7 @@ void
 end_wait()
 {
     if (waiting)
-        waits_for[own_number()].store(0, std::memory_order_release);
+        put_down_wait(waits_for, own_number(), 0);
     waiting = false;
 }
 
