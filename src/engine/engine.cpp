@@ -39,7 +39,7 @@ at_transaction_end(XactEvent event, void *)
         refuse_prepare();
         break;
     case XACT_EVENT_COMMIT:
-        if (has_holds()) {
+        if (has_holds() || usage_changed_here()) {
             settle_holds(true);
             WorkerSlot *slot = find_slot(MyDatabaseId);
             if (slot)
@@ -61,8 +61,11 @@ at_transaction_end(XactEvent event, void *)
 void
 at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *)
 {
-    if (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB)
-        settle_holds_of_subtransaction(subid, parent, event == SUBXACT_EVENT_COMMIT_SUB);
+    if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+        return;
+    bool committed = event == SUBXACT_EVENT_COMMIT_SUB;
+    settle_holds_of_subtransaction(subid, parent, committed);
+    end_subtransaction_of_changes(subid, parent, committed);
 }
 
 } // namespace

@@ -35,7 +35,7 @@ DatabaseEpochs *own_database = nullptr; /* stays: nobody can drop the database w
 uint32 pending_customers[max_pending_customers];
 int pending_customer_count = 0;
 bool pending_configuration = false;
-bool pending_usage = false;
+SubTransactionId pending_usage = InvalidSubTransactionId; /* that changed rows */
 
 /* This database's entry, or a free one made ours; null when all are taken. */
 DatabaseEpochs *
@@ -164,13 +164,13 @@ changed_here(uint32 customer_hash)
 bool
 usage_changed_here()
 {
-    return pending_usage;
+    return pending_usage != InvalidSubTransactionId;
 }
 
 bool
 anything_changed_here()
 {
-    return pending_configuration || pending_usage || pending_customer_count > 0;
+    return pending_configuration || usage_changed_here() || pending_customer_count > 0;
 }
 
 void
@@ -196,7 +196,15 @@ void
 note_usage_change()
 {
     (void) own_epochs();
-    pending_usage = true;
+    if (!usage_changed_here())
+        pending_usage = GetCurrentSubTransactionId();
+}
+
+void
+end_subtransaction_of_changes(SubTransactionId subid, SubTransactionId parent, bool committed)
+{
+    if (pending_usage == subid)
+        pending_usage = committed ? parent : InvalidSubTransactionId;
 }
 
 void
@@ -206,7 +214,7 @@ publish_changes()
         pg_atomic_fetch_add_u64(&own_database->configuration, 1);
     for (int i = 0; i < pending_customer_count; i++)
         pg_atomic_fetch_add_u64(&epochs->customers[pending_customers[i] & (customer_slots - 1)], 1);
-    if (pending_usage)
+    if (usage_changed_here())
         pg_atomic_fetch_add_u64(&own_database->generation, 1);
     forget_changes();
 }
@@ -214,7 +222,8 @@ publish_changes()
 void
 forget_changes()
 {
-    pending_configuration = pending_usage = false;
+    pending_configuration = false;
+    pending_usage = InvalidSubTransactionId;
     pending_customer_count = 0;
 }
 

@@ -8,7 +8,9 @@
  * counter must be read anew for it and only for it.
  *
  * A transaction's changes are put down in its pending list and take effect in its
- * commit callback, before its COMMIT returns. Reading the epoch first and the tables
+ * commit callback, before its COMMIT returns. A change of usage that is taken back by a
+ * savepoint leaves the list, since the lock that made it exclusive goes with it; for the
+ * others one look too many does no harm. Reading the epoch first and the tables
  * second, and keeping what was read only under that epoch, is therefore always safe.
  */
 #pragma once
@@ -47,7 +49,8 @@ void note_configuration_change();
 void note_customer_change(uint32 customer_hash);
 void note_usage_change();
 
-/* Make the pending changes known, or forget them; from transaction callbacks only. */
+/* From transaction callbacks only: hand changes to the parent or forget them; make them known. */
+void end_subtransaction_of_changes(SubTransactionId subid, SubTransactionId parent, bool committed);
 void publish_changes();
 void forget_changes();
 

@@ -285,6 +285,7 @@ make_window(Partition *partition, uint32 meter_number, const Rule &rule, Timesta
     window.end = rule.end;
     window.meter = meter_number;
     window.state = WindowState::loading;
+    window.generation = 0;
     window.incarnation++;
     strlcpy(window.period, rule.period, sizeof(window.period));
     window.next = meter.first_window;
@@ -449,18 +450,20 @@ enter_meter(const MeterKey &key, uint64 generation, bool share, OpenMeter *open)
             break;
         }
         WindowEntry &window = window_at_number(window_number);
-        if (window.state == WindowState::ready && window.generation != generation) {
-            /*
-             * Rows were changed by hand. Whoever did so locked out everybody who counts,
-             * so nothing is in flight, and whoever counts now has seen the new generation.
-             */
-            window.state = WindowState::loading;
-            window.incarnation++;
-        }
-        if (window.state == WindowState::loading) {
+        /*
+         * A newer generation: rows were changed by hand. Whoever did so locked out everybody
+         * who counts, so nothing is in flight. An older one is that of somebody who only
+         * looks, for whom nothing may be read anew: others may have units in flight here.
+         */
+        if (window.generation < generation) {
+            if (window.state == WindowState::ready) {
+                window.state = WindowState::loading;
+                window.incarnation++;
+            }
             window.generation = generation;
-            to_load |= 1u << i;
         }
+        if (window.state == WindowState::loading)
+            to_load |= 1u << i;
         reservations_full = !open_window(window_number, &open->windows[i]);
     }
     LWLockRelease(partition.lock);
@@ -531,6 +534,7 @@ see_window(uint32 number, SeenWindow *seen)
         seen->start = window.start;
         seen->end = window.end;
         seen->ready = window.state == WindowState::ready;
+        seen->generation = window.generation;
         seen->incarnation = window.incarnation;
         seen->lo = window.held.escrow.lo.load();
         seen->hi = window.held.escrow.hi.load();

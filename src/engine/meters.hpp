@@ -80,6 +80,7 @@ struct SeenWindow {
     TimestampTz start;
     TimestampTz end;
     bool ready;
+    uint64 generation;  /* that its counter was read under */
     uint64 incarnation; /* another one after every load */
     int64 hi;
     int64 lo;

@@ -13,11 +13,15 @@ namespace skene
 namespace
 {
 
-/* Is it a window of the extension that is installed now? */
+/*
+ * Is it a window of the extension that is installed now, and one that would be used as it
+ * is? After a change of rows by hand a counter is read anew when it is needed next.
+ */
 bool
 is_current(const SeenWindow &seen)
 {
-    return seen.ready && seen.relation == events_relation();
+    return seen.ready && seen.relation == events_relation() &&
+           seen.generation == usage_generation();
 }
 
 /*

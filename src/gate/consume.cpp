@@ -214,29 +214,36 @@ divide(const Call &call, int64 *taken)
     return wanted == 0;
 }
 
-/* Is there room for the amount, whatever other transactions do? */
-bool
-certainly_fits(const Call &call)
+/*
+ * Windows, a bit for each, that lack room for the amount unless other transactions give
+ * some back; the quota and its grants together. None: it certainly fits.
+ */
+uint32
+short_windows(const Call &call)
 {
     const Resolution &resolution = call.open.resolution;
     int64 room = 0;
+    uint32 rates = 0;
+    uint32 others = 0;
 
     for (int i = 0; i < resolution.rule_count; i++) {
         const OpenWindow &window = call.open.windows[i];
         int64 here =
             certain_room(*window.escrow, resolution.rules[i].limit, own_use(window.number));
-        if (resolution.rules[i].kind != RuleKind::rate)
+        if (resolution.rules[i].kind != RuleKind::rate) {
             room = saturating_sum(room, here);
-        else if (here < call.request.amount)
-            return false;
+            others |= 1u << i;
+        } else if (here < call.request.amount) {
+            rates |= 1u << i;
+        }
     }
-    return room >= call.request.amount;
+    return room < call.request.amount ? rates | others : rates;
 }
 
 /*
  * Reserve the amount in all windows: all of it under each rate, and from the quota and
- * the grants between them. Fills in what was taken from each. When it does not fit it is
- * best not to try: what was taken in vain, others have seen, and may wait for us.
+ * the grants between them, or nothing. Fills in what was taken from each. When it does not
+ * fit it is best not to try: what was taken in vain, others have seen, and may wait for us.
  */
 bool
 reserve_all(const Call &call, int64 *taken)
@@ -244,14 +251,16 @@ reserve_all(const Call &call, int64 *taken)
     const Resolution &resolution = call.open.resolution;
     int64 wanted = call.request.amount;
     bool fits = true;
+    int tried = 0;
 
     if (call.alone)
         return divide(call, taken);
-    if (!certainly_fits(call))
+    if (short_windows(call) != 0)
         return false;
     TransactionId xid = GetCurrentTransactionId();
 
-    for (int i = 0; i < resolution.rule_count && fits; i++) {
+    for (; tried < resolution.rule_count && fits; tried++) {
+        int i = tried;
         const Rule &rule = resolution.rules[i];
         const OpenWindow &window = call.open.windows[i];
         int64 amount = rule.kind == RuleKind::rate ? call.request.amount : wanted;
@@ -268,7 +277,15 @@ reserve_all(const Call &call, int64 *taken)
         else
             wanted -= taken[i];
     }
-    return fits && wanted == 0;
+    if (fits && wanted == 0)
+        return true;
+    for (int i = 0; i < tried; i++) {
+        if (taken[i] == 0)
+            continue;
+        settle(*call.open.windows[i].escrow, taken[i], false);
+        note_reserved(call.open.windows[i].hold, -taken[i]);
+    }
+    return false;
 }
 
 /* Insert the event for what was taken from each window. */
@@ -302,10 +319,11 @@ void
 wait_for_others(const Call &call, int mark, TimestampTz *deadline)
 {
     TransactionId oldest = InvalidTransactionId;
+    uint32 lacking = short_windows(call);
 
     for (int i = 0; i < call.open.resolution.rule_count; i++) {
         uint32 number = call.open.windows[i].number;
-        TransactionId holder = oldest_holder(number);
+        TransactionId holder = lacking & (1u << i) ? oldest_holder(number) : InvalidTransactionId;
         if (!TransactionIdIsValid(holder))
             continue;
         count_wait(number);

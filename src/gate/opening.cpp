@@ -34,12 +34,17 @@ load_windows(const Call &call, uint64 generation, uint32 to_load, bool counting)
     }
 }
 
-/* Resolve from the tables; true if the customer has a row. */
+/*
+ * Resolve from the tables under a snapshot taken here (null: the active one); true if the
+ * customer has a row.
+ */
 bool
-resolve(Call *call, Snapshot snapshot, bool counting)
+resolve(Call *call, Snapshot (*take_snapshot)(), bool counting)
 {
     CustomerState customer;
+    /* before the snapshot: a change between the two must not go unnoticed */
     Stamp stamp = current_stamp(call->key.customer_hash);
+    Snapshot snapshot = take_snapshot ? take_snapshot() : InvalidSnapshot;
 
     resolve_entitlement(call->request.user_id, call->request.feature, &call->now, snapshot,
                         counting, &call->open.resolution, &customer);
@@ -55,7 +60,7 @@ look_at_tables(Call *call, int64 *used)
     OwnerScope scope;
 
     enter_owner(&scope, owner_of_function(call->request.function));
-    (void) resolve(call, InvalidSnapshot, false);
+    (void) resolve(call, nullptr, false);
     for (int i = 0; i < call->open.resolution.rule_count; i++)
         used[i] = read_units(call->request.user_id, call->request.feature,
                              call->open.resolution.rules[i], InvalidSnapshot);
@@ -72,7 +77,7 @@ open_for_look(Call *call, uint64 generation)
     OwnerScope scope;
 
     enter_owner(&scope, owner_of_function(call->request.function));
-    bool share = resolve(call, GetLatestSnapshot(), false);
+    bool share = resolve(call, GetLatestSnapshot, false);
     if (share)
         load_windows(*call, generation, enter_meter(call->key, generation, true, &call->open),
                      false);
@@ -92,7 +97,7 @@ open_alone(Call *call)
 
     LockRelationOid(call->key.relation, ShareRowExclusiveLock);
     enter_owner(&scope, owner_of_function(call->request.function));
-    (void) resolve(call, latest_snapshot(), true);
+    (void) resolve(call, latest_snapshot, true);
     for (int i = 0; i < call->open.resolution.rule_count; i++)
         call->units[i] = read_units(call->request.user_id, call->request.feature,
                                     call->open.resolution.rules[i], latest_snapshot());
@@ -130,7 +135,7 @@ open_for_counting(Call *call)
     if (!private_view && find_meter(call->key, call->now, generation, &call->open))
         return;
     enter_owner(&scope, owner_of_function(call->request.function));
-    bool share = resolve(call, latest_snapshot(), true) && !private_view;
+    bool share = resolve(call, latest_snapshot, true) && !private_view;
     uint32 to_load = enter_meter(call->key, generation, share, &call->open);
     load_windows(*call, generation, to_load, true);
     leave_owner(&scope);
@@ -157,8 +162,9 @@ look_at_windows(Call *call, int64 *used)
     prepare_holds(max_rules);
     for (;;) {
         uint64 generation = usage_generation();
+        /* there are no latest snapshots in parallel mode */
         if (!find_meter(call->key, call->now, generation, &call->open) &&
-            !open_for_look(call, generation)) {
+            (IsInParallelMode() || !open_for_look(call, generation))) {
             look_at_tables(call, used);
             return;
         }

@@ -17,6 +17,8 @@ COMMENT ON FUNCTION skene.guard_usage() IS
 'Lock out everybody who counts, and at commit have all counters read anew: for changes of usage by hand';
 
 -- ENABLE ALWAYS: also for what logical replication applies, which fires row triggers only.
+-- Others meet the guard before their statement locks a row: the fold locks usage_events
+-- first and rows after it.
 DO $triggers$
 DECLARE
     watched text;
@@ -40,10 +42,10 @@ BEGIN
     FOREACH watched IN ARRAY '{usage,usage_events}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON skene.%I
                         FOR EACH ROW EXECUTE FUNCTION skene.guard_usage()', watched);
-        EXECUTE format('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON skene.%I
+        EXECUTE format('CREATE TRIGGER guard_statement BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON skene.%I
                         EXECUTE FUNCTION skene.guard_usage()', watched);
         EXECUTE format('ALTER TABLE skene.%I ENABLE ALWAYS TRIGGER guard', watched);
-        EXECUTE format('ALTER TABLE skene.%I ENABLE ALWAYS TRIGGER guard_truncate', watched);
+        EXECUTE format('ALTER TABLE skene.%I ENABLE ALWAYS TRIGGER guard_statement', watched);
     END LOOP;
 END
 $triggers$;
