@@ -188,6 +188,7 @@ fold_usage()
     BlockNumber end = count_blocks();
     BlockNumber first = folded_to;
     bool all_folded = true;
+    bool whole = true;
 
     /* while the table only grows, what is new is mostly at its end */
     if (first >= end || first < blocks_at_once ||
@@ -196,6 +197,7 @@ fold_usage()
         last_whole_walk = now;
     } else {
         first -= blocks_at_once;
+        whole = first == 0;
     }
     for (; first < end; first += blocks_at_once) {
         Blocks blocks = {first, Min(first + blocks_at_once, end)};
@@ -204,7 +206,8 @@ fold_usage()
         fold_blocks(blocks);
     }
     folded_to = end;
-    return all_folded;
+    /* what was put into room freed at the table's beginning is left to a whole walk */
+    return all_folded && whole;
 }
 
 } // namespace skene

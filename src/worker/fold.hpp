@@ -10,7 +10,8 @@ namespace skene
 
 /*
  * Fold all events that are committed now, in transactions of their own. Returns false
- * when some had to be left because their customer is being made by somebody else.
+ * when some may be left: their customer is being made by somebody else, or the walk did
+ * not begin at the table's beginning.
  */
 bool fold_usage();
 
