@@ -20,7 +20,7 @@ SELECT allowed, resets_at - clock_timestamp() BETWEEN interval '59 days' AND int
   FROM skene_check('c1', 'export');
 SELECT skene_consume('c1', 'export'), skene_consume('c1', 'export');
 SELECT used, window_start > clock_timestamp() AS ahead FROM skene_usage('c1') WHERE feature = 'export';
-SELECT retry_after BETWEEN interval '28 days' AND interval '30 days' AS retry
+SELECT retry_after BETWEEN 28 * 86400 AND 30 * 86400 AS retry
   FROM skene_decide('c1', 'export');
 SELECT skene_consume('c1', 'seat'), skene_consume('c1', 'seat');
 -- and a step is taken from now, not from where we are

@@ -251,7 +251,10 @@ SELECT feature,
 SELECT skene_identify('w1', created_at => '2021-01-01 00:00+00');
 SELECT anchor = '2020-02-29 12:34:56+00' AS unmoved FROM skene.customers WHERE user_id = 'w1';
 SELECT skene_consume('w1', 'by_30d', 5), skene_consume('w1', 'by_30d');
-SELECT allowed, retry_after > interval '0' AND retry_after <= interval '720 hours' AS retry_after FROM skene_decide('w1', 'by_30d');
+-- whole seconds, rounded up: whoever waits so long is not too early
+SELECT allowed, pg_typeof(retry_after), retry_after <= 720 * 60 * 60 AS within_the_window,
+       retry_after >= extract(epoch FROM resets_at - clock_timestamp()) AS long_enough
+  FROM skene_decide('w1', 'by_30d');
 -- what an earlier window counted does not count now
 BEGIN;
 LOCK TABLE skene.usage_events IN SHARE ROW EXCLUSIVE MODE; -- no fold between the two

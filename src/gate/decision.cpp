@@ -26,6 +26,13 @@ has_retry(const Decision &decision)
            !TIMESTAMP_NOT_FINITE(decision.resets_at);
 }
 
+/* Whole seconds until that moment, rounded up: who waits so long is not too early. */
+int64
+retry_seconds(const Decision &decision)
+{
+    return (decision.resets_at - decision.decided_at + USECS_PER_SEC - 1) / USECS_PER_SEC;
+}
+
 /* Append ,"key":"value" or ,"key":null. */
 void
 append_string(StringInfo json, const char *key, const char *value)
@@ -60,7 +67,7 @@ append_time(StringInfo json, const char *key, TimestampTz time)
     append_string(json, key, buffer);
 }
 
-/* Same fields, same order as the type skene_decision; retry_after in seconds. */
+/* Same fields, same order as the type skene_decision. */
 char *
 decision_json(const Decision &decision)
 {
@@ -74,12 +81,8 @@ decision_json(const Decision &decision)
     append_integer(&json, "usage_limit", decision.usage_limit, !decision.has_limit);
     append_integer(&json, "remaining", decision.remaining, !decision.has_limit);
     append_time(&json, "resets_at", decision.resets_at);
-    append_integer(&json, "retry_after",
-                   has_retry(decision)
-                       ? (decision.resets_at - decision.decided_at + USECS_PER_SEC - 1) /
-                             USECS_PER_SEC
-                       : 0,
-                   !has_retry(decision));
+    bool retry = has_retry(decision);
+    append_integer(&json, "retry_after", retry ? retry_seconds(decision) : 0, !retry);
     append_string(&json, "plan", decision.plan);
     append_string(&json, "upgrade_plan", decision.upgrade_plan);
     append_string(&json, "message", decision.message);
@@ -140,9 +143,7 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     nulls[resets_at] = TIMESTAMP_NOT_FINITE(decision.resets_at);
     nulls[retry_after] = !has_retry(decision);
     if (has_retry(decision))
-        values[retry_after] =
-            DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(decision.resets_at),
-                                TimestampTzGetDatum(decision.decided_at));
+        values[retry_after] = Int64GetDatum(retry_seconds(decision));
     set_text(values, nulls, plan, decision.plan);
     set_text(values, nulls, upgrade_plan, decision.upgrade_plan);
     set_text(values, nulls, message, decision.message);

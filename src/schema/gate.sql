@@ -9,7 +9,7 @@ CREATE TYPE @extschema@.skene_decision AS (
     usage_limit   bigint,
     remaining     bigint,
     resets_at     timestamptz,
-    retry_after   interval,
+    retry_after   bigint,
     plan          text,
     upgrade_plan  text,
     message       text,
@@ -17,7 +17,7 @@ CREATE TYPE @extschema@.skene_decision AS (
     replayed      boolean
 );
 COMMENT ON TYPE @extschema@.skene_decision IS
-'Answer of the gate. reason: ok, unlimited, overage, shadow | limit_reached, not_entitled, rate_limited, past_due, contended. used, usage_limit and remaining are units of the current window; usage_limit and remaining are null when unlimited; resets_at is null for lifetime windows';
+'Answer of the gate. reason: ok, unlimited, overage, shadow | limit_reached, not_entitled, rate_limited, past_due, contended. used, usage_limit and remaining are units of the current window; usage_limit and remaining are null when unlimited; resets_at is null for lifetime windows; retry_after is in whole seconds, as HTTP''s Retry-After, and null unless waiting helps';
 
 -- The plan in force for each customer with a subscription that grants access. Others
 -- have the default plan.

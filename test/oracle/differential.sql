@@ -242,9 +242,6 @@ BEGIN
            AND actual::text !~ 'infinity' THEN
             same := abs(extract(epoch FROM (expected #>> '{}')::timestamptz - (actual #>> '{}')::timestamptz))
                     <= extract(epoch FROM slack);
-        ELSIF place = 'retry_after' THEN
-            same := abs(extract(epoch FROM (expected #>> '{}')::interval - (actual #>> '{}')::interval))
-                    <= extract(epoch FROM slack);
         END IF;
     ELSIF place = 'retry_after' AND jsonb_typeof(expected) = 'number' AND jsonb_typeof(actual) = 'number' THEN
         same := abs(expected::numeric - actual::numeric) <= ceil(extract(epoch FROM slack));

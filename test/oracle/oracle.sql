@@ -113,7 +113,7 @@ CREATE TABLE oracle.keys (
 
 CREATE TYPE oracle.skene_decision AS (
     allowed boolean, reason text, feature text, used bigint, usage_limit bigint,
-    remaining bigint, resets_at timestamptz, retry_after interval, plan text,
+    remaining bigint, resets_at timestamptz, retry_after bigint, plan text,
     upgrade_plan text, message text, upgrade_url text, replayed boolean
 );
 
@@ -373,7 +373,7 @@ BEGIN
     END IF;
 
     IF d.reason = 'limit_reached' THEN
-        d.retry_after := d.resets_at - t;
+        d.retry_after := ceil(extract(epoch FROM d.resets_at - t));
     END IF;
     d.upgrade_plan := (SELECT p.plan
                          FROM oracle.plans p JOIN oracle.entitlements e USING (plan)
@@ -415,9 +415,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'PT402',
             MESSAGE = d.message,
-            -- JSON gives seconds, as HTTP's Retry-After does
-            DETAIL = (to_jsonb(d) || jsonb_build_object('retry_after',
-                         ceil(extract(epoch FROM d.retry_after))))::text,
+            DETAIL = to_jsonb(d)::text,
             HINT = CASE WHEN d.upgrade_plan IS NULL THEN 'No plan allows more.'
                    ELSE concat_ws(' ', 'Upgrade to', d.upgrade_plan, d.upgrade_url) END;
     END IF;

@@ -8,10 +8,9 @@ The transaction ends before the response is sent. That is what scope="function" 
 with FastAPI's default scope a client could be told 200 and the commit fail afterwards.
 """
 
-import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import asyncpg
@@ -41,7 +40,7 @@ class Decision(BaseModel):
     usage_limit: int | None
     remaining: int | None
     resets_at: datetime | None
-    retry_after: timedelta | None
+    retry_after: int | None
     plan: str | None
     upgrade_plan: str | None
     message: str | None
@@ -98,7 +97,7 @@ async def answer_denial(request: Request, denied: Denied) -> JSONResponse:
     decision = denied.decision
     headers = {}
     if decision.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(decision.retry_after.total_seconds()))
+        headers["Retry-After"] = str(decision.retry_after)
     return JSONResponse(
         decision.model_dump(mode="json"), STATUS_OF_REASON.get(decision.reason, 402), headers
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +11,7 @@ from app.gate import Decision, Denied, answer_denial
 RESETS_AT = datetime(2026, 1, 31, tzinfo=UTC)
 
 
-def answer(reason: str, retry_after: timedelta | None):
+def answer(reason: str, retry_after: int | None):
     decision = Decision(
         allowed=False,
         reason=reason,
@@ -36,8 +36,8 @@ def answer(reason: str, retry_after: timedelta | None):
         ("limit_reached", None, 402, None),
         ("not_entitled", None, 402, None),
         ("past_due", None, 402, None),
-        ("rate_limited", timedelta(seconds=2, milliseconds=1), 429, "3"),
-        ("contended", timedelta(seconds=1), 503, "1"),
+        ("rate_limited", 3, 429, "3"),
+        ("contended", 1, 503, "1"),
     ],
 )
 def test_a_denial_becomes_the_response_for_its_reason(reason, retry_after, status, header):

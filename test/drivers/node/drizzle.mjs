@@ -7,7 +7,7 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import { bigint, pgTable, text } from "drizzle-orm/pg-core";
 import pg from "pg";
 
-import { interval_of_text, run, URL_OF_DATABASE, version_of } from "./contract.mjs";
+import { run, URL_OF_DATABASE, version_of } from "./contract.mjs";
 
 const projects = pgTable("projects", {
   id: bigint({ mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
@@ -47,8 +47,8 @@ class Session {
 await run({
   version: version_of("drizzle-orm"),
   note:
-    "`error.cause` has `code` and `detail`. From `db.execute()` bigints, `resets_at` and `retry_after` " +
-    "are strings. It prepares only what `.prepare(name)` names.",
+    "`error.cause` has `code` and `detail`. From `db.execute()` bigints and `resets_at` are strings. " +
+    "It prepares only what `.prepare(name)` names.",
   any_id_type: true,
   bigint: "string",
   async session(work) {
@@ -61,7 +61,6 @@ await run({
   },
   error: ({ cause }) => ({ state: cause.code, detail: cause.detail }),
   moment: (value) => Date.parse(value),
-  interval: interval_of_text,
   async orm(customer) {
     const database = drizzle(pool);
     await database.insert(projects).values({ owner: customer });

@@ -10,8 +10,8 @@ await run({
   version: version_of("pg"),
   note:
     "Ids go in as string, number or bigint. `used` and other bigints are strings unless " +
-    "`pg.types.setTypeParser(20, Number)`; `retry_after` is an object of `days`, `hours`, …. `error.code`, " +
-    "`error.detail`. It prepares only queries with a `name`.",
+    "`pg.types.setTypeParser(20, Number)`. `error.code`, `error.detail`. It prepares " +
+    "only queries with a `name`.",
   any_id_type: true,
   bigint: "string",
   async session(work) {
@@ -27,6 +27,4 @@ await run({
   },
   error: ({ code, detail }) => ({ state: code, detail }),
   moment: moment_of_date,
-  interval: ({ days = 0, hours = 0, minutes = 0, seconds = 0 }) =>
-    (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000,
 });

@@ -2,9 +2,7 @@
 
 import postgres from "postgres";
 
-import {
-  interval_of_text, moment_of_date, POOLER, run, SqlSession, URL_OF_DATABASE, version_of,
-} from "./contract.mjs";
+import { moment_of_date, POOLER, run, SqlSession, URL_OF_DATABASE, version_of } from "./contract.mjs";
 
 // it does not read a socket's directory from a URL
 const { searchParams, pathname, username } = new URL(URL_OF_DATABASE.replace("@/", "@localhost/"));
@@ -21,8 +19,8 @@ await run({
   version: version_of("postgres"),
   note:
     "Ids go in as string, number or bigint. `used` and other bigints are strings unless " +
-    "`types: { bigint: postgres.BigInt }`; `retry_after` is a string. `error.code`, `error.detail`. " +
-    "Prepared statements off: `prepare: false`.",
+    "`types: { bigint: postgres.BigInt }`. `error.code`, `error.detail`. Prepared statements off: " +
+    "`prepare: false`.",
   any_id_type: true,
   bigint: "string",
   async session(work) {
@@ -35,5 +33,4 @@ await run({
   },
   error: ({ code, detail }) => ({ state: code, detail }),
   moment: moment_of_date,
-  interval: interval_of_text,
 });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { PrismaClient } from "@prisma/client";
 
-import { interval_of_text, moment_of_date, run, URL_OF_DATABASE, version_of } from "./contract.mjs";
+import { moment_of_date, run, URL_OF_DATABASE, version_of } from "./contract.mjs";
 
 class Session {
   constructor(client, depth = 0) {
@@ -47,13 +47,11 @@ const free = [1, 2].map(
 await run({
   version: version_of("@prisma/client"),
   note:
-    "`$queryRaw` reads no `interval` and no `void`, and says so after the call has counted: name the columns " +
-    "and cast, `SELECT allowed, used, retry_after::text FROM skene_decide(…)`; `skene_require` through " +
+    "`$queryRaw` reads no `void`, and says so after the call has counted: `skene_require` through " +
     "`$executeRaw`. `used` is a `bigint`. The error is `P2010`; `error.meta.driverAdapterError.cause` has " +
     "`originalCode` (PT402) and `detail`. It prepares nothing unless given a `statementNameGenerator`.",
   any_id_type: true,
   bigint: "bigint",
-  decision: "allowed, reason, feature, used, usage_limit, remaining, resets_at, retry_after::text, plan, upgrade_plan, replayed",
   async session(work) {
     const client = free.pop();
     try {
@@ -67,7 +65,6 @@ await run({
     return { state: originalCode, detail };
   },
   moment: moment_of_date,
-  interval: interval_of_text,
   async orm(customer) {
     const [client] = free;
     const create_project = () =>

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -21,9 +20,8 @@ import (
 )
 
 const note = "Positional ids are `string` or `uuid.UUID`: pass an `int64` as `user_bigint => ?` " +
-	"(or `?::bigint`), or it is refused before anything is counted. `retry_after` fits a " +
-	"`*pgtype.Interval`. A webhook's `[]byte` must not stand right behind a parenthesis, where GORM " +
-	"makes a parameter of each byte: `payload => ?::bytea`. `errors.As` to `*pgconn.PgError` has " +
+	"(or `?::bigint`), or it is refused before anything is counted. A webhook's `[]byte` must not " +
+	"stand right behind a parenthesis, where GORM makes a parameter of each byte: `payload => ?::bytea`. `errors.As` to `*pgconn.PgError` has " +
 	"`Code` and `Detail`. `skene_require` in a `BeforeCreate` hook gates a model. Behind PgBouncer " +
 	"before 1.21: `default_query_exec_mode=cache_describe`."
 
@@ -52,7 +50,7 @@ type Decision struct {
 	UsageLimit  *int64
 	Remaining   *int64
 	ResetsAt    *time.Time
-	RetryAfter  *pgtype.Interval
+	RetryAfter  *int64
 	Plan        string
 	UpgradePlan *string
 	Replayed    bool
@@ -114,8 +112,7 @@ func checkDecision(db *gorm.DB, customer string) {
 	row = decide(db, customer, "export", 2)
 	check.Same(row.Allowed, false)
 	check.Same(*row.UpgradePlan, "pro")
-	wait := time.Duration(row.RetryAfter.Microseconds) * time.Microsecond
-	check.Near(wait+time.Duration(row.RetryAfter.Days)*24*time.Hour, 30)
+	check.Near(time.Duration(*row.RetryAfter)*time.Second, 30)
 
 	row = decide(db, customer, "search", 1<<40)
 	check.Same(row.Used, 1<<40)

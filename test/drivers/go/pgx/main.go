@@ -19,9 +19,8 @@ import (
 
 const note = "Positional ids are `string` or `uuid.UUID`: pass an `int64` as `user_bigint => $1` " +
 	"(or `$1::bigint`), or it is refused before anything is counted. `pgx.RowToStructByName` wants " +
-	"a field for each column: name the columns. `retry_after` fits a `*time.Duration`. `errors.As` " +
-	"to `*pgconn.PgError` has `Code` and `Detail`. Behind PgBouncer before 1.21: " +
-	"`default_query_exec_mode=cache_describe`."
+	"a field for each column: name the columns. `errors.As` to `*pgconn.PgError` has `Code` and " +
+	"`Detail`. Behind PgBouncer before 1.21: `default_query_exec_mode=cache_describe`."
 
 var (
 	ctx     = context.Background()
@@ -46,7 +45,7 @@ type Decision struct {
 	UsageLimit  *int64
 	Remaining   *int64
 	ResetsAt    *time.Time
-	RetryAfter  *time.Duration
+	RetryAfter  *int64
 	Plan        string
 	UpgradePlan *string
 	Replayed    bool
@@ -106,7 +105,7 @@ func checkDecision(db database, customer string) {
 	row = decision(db, decide, customer, "export", 2)
 	check.Same(row.Allowed, false)
 	check.Same(*row.UpgradePlan, "pro")
-	check.Near(*row.RetryAfter, 30)
+	check.Near(time.Duration(*row.RetryAfter)*time.Second, 30)
 
 	row = decision(db, decide, customer, "search", 1<<40)
 	check.Same(row.Used, 1<<40)

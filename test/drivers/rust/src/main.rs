@@ -15,8 +15,7 @@ use uuid::Uuid;
 
 const NOTE: &str = "Amounts are `i64`. Positional ids are `&str` or `String`: pass a `Uuid` or an \
     `i64` as `user_uuid => $1`, `user_bigint => $1` (or `$1::uuid`, `$1::bigint`, or with \
-    `query_typed`), or it is refused before anything is counted. There is no type for \
-    `retry_after`: read `extract(epoch FROM retry_after)::bigint`. `error.as_db_error()` has \
+    `query_typed`), or it is refused before anything is counted. `error.as_db_error()` has \
     `code()` and `detail()`. `skene_require` goes through `execute`. Behind PgBouncer before 1.21: \
     only `query_typed`.";
 
@@ -82,9 +81,11 @@ async fn backend(client: &impl GenericClient) -> Outcome<i32> {
 
 /// Count, and tell the whole decision.
 async fn decide(client: &Client, customer: &str, feature: &str, amount: i64) -> Outcome<Row> {
-    let sql = "SELECT *, extract(epoch FROM retry_after)::bigint AS retry_seconds FROM skene_decide($1, $2, $3)";
     Ok(client
-        .query_one(sql, &[&customer, &feature, &amount])
+        .query_one(
+            "SELECT * FROM skene_decide($1, $2, $3)",
+            &[&customer, &feature, &amount],
+        )
         .await?)
 }
 
@@ -111,7 +112,7 @@ async fn decision(client: &mut Client, customer: &str) -> Outcome {
             .duration_since(SystemTime::now())?,
         30,
     )?;
-    same(row.try_get("retry_seconds")?, None::<i64>)?;
+    same(row.try_get("retry_after")?, None::<i64>)?;
     same(row.try_get("plan")?, "free")?;
     same(row.try_get("replayed")?, false)?;
 
@@ -119,7 +120,7 @@ async fn decision(client: &mut Client, customer: &str) -> Outcome {
     same(row.try_get("allowed")?, false)?;
     same(row.try_get("upgrade_plan")?, Some("pro"))?;
     near(
-        Duration::from_secs(row.try_get::<_, i64>("retry_seconds")?.try_into()?),
+        Duration::from_secs(row.try_get::<_, i64>("retry_after")?.try_into()?),
         30,
     )?;
 
