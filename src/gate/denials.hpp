@@ -63,7 +63,10 @@ struct TakenDenials {
 int take_denials(Oid database, TimestampTz now, TakenDenials *taken, int capacity);
 void return_denials(const TakenDenials &taken);
 
-/* Put back what was taken while its customer is unknown; drop it after a minute of that. */
+/*
+ * Put back what was taken while its customer is unknown, or its prompt locked; drop it a
+ * minute after unknown_since.
+ */
 void put_off_denials(const TakenDenials &taken, TimestampTz now);
 
 /* When the next note of a database that waits for its customer is due, DT_NOEND without. */

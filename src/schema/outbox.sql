@@ -1,5 +1,7 @@
 -- outbox.sql: requests to providers, from enqueue to their end. The worker calls these
--- functions; between lease_outbox and settle_outbox it holds no transaction.
+-- functions; between lease_outbox and settle_outbox it holds no transaction. They pass over
+-- rows that somebody has locked: one customer's row, in a session left open, must not hold up
+-- everybody's mail.
 
 CREATE FUNCTION skene.note_enqueue() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'skene_note_enqueue';
@@ -26,10 +28,11 @@ LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
     WITH answered AS (
         UPDATE skene.outbox o SET state = 'cancelled', settled_at = skene.gate_time(),
                                   last_error = 'the customer has another plan by now'
-          FROM skene.prompts p
-         WHERE o.state = 'pending' AND o.next_attempt_at <= skene.gate_time()
-           AND p.prompt_id = o.prompt_id
-           AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
+         WHERE o.outbox_id = ANY (ARRAY(
+               SELECT d.outbox_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
+                WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
+                  AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
+                  FOR UPDATE OF d SKIP LOCKED))
         RETURNING o.prompt_id)
     UPDATE skene.prompts p SET state = 'cancelled' FROM answered a WHERE p.prompt_id = a.prompt_id
 $$;
@@ -45,7 +48,10 @@ BEGIN
     END IF;
     -- leases of a worker that died; what it sent is unknown, so key and bytes stay
     UPDATE skene.outbox SET state = 'pending', lease_token = NULL, lease_expires_at = NULL
-     WHERE state = 'leased' AND lease_expires_at <= skene.gate_time();
+     WHERE outbox_id = ANY (ARRAY(
+           SELECT o.outbox_id FROM skene.outbox o
+            WHERE o.state = 'leased' AND o.lease_expires_at <= skene.gate_time()
+              FOR UPDATE SKIP LOCKED));
     PERFORM skene.cancel_answered();
     RETURN QUERY
     UPDATE skene.outbox o
@@ -103,8 +109,11 @@ BEGIN
     -- a key or an account at fault concerns every row of the provider
     IF verdict = 'halt' THEN
         UPDATE skene.outbox SET next_attempt_at = skene.gate_time() + wait
-         WHERE state = 'pending' AND provider = row_of.provider
-           AND next_attempt_at < skene.gate_time() + wait;
+         WHERE outbox_id = ANY (ARRAY(
+               SELECT o.outbox_id FROM skene.outbox o
+                WHERE o.state = 'pending' AND o.provider = row_of.provider
+                  AND o.next_attempt_at < skene.gate_time() + wait
+                  FOR UPDATE SKIP LOCKED));
     END IF;
     RETURN true;
 END
@@ -123,23 +132,37 @@ BEGIN
     END IF;
     PERFORM skene.cancel_answered();
     UPDATE skene.outbox SET state = 'captured', settled_at = skene.gate_time()
-     WHERE state = 'pending' AND next_attempt_at <= skene.gate_time()
-       AND origin_system = skene.system_identifier() AND origin_database = skene.database_oid();
+     WHERE outbox_id = ANY (ARRAY(
+           SELECT o.outbox_id FROM skene.outbox o
+            WHERE o.state = 'pending' AND o.next_attempt_at <= skene.gate_time()
+              AND o.origin_system = skene.system_identifier()
+              AND o.origin_database = skene.database_oid()
+              FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS captured = ROW_COUNT;
     RETURN captured;
 END
 $$;
 COMMENT ON FUNCTION skene.capture_outbox() IS 'Keep due rows instead of sending them';
 
+-- A row that is due and could go, but is still here, was locked by somebody; the end of a
+-- lock wakes nobody.
 CREATE FUNCTION skene.next_due() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT least((SELECT min(next_attempt_at) FROM skene.outbox
                    WHERE state = 'pending' AND next_attempt_at > skene.gate_time()),
                  (SELECT min(lease_expires_at) FROM skene.outbox
-                   WHERE state = 'leased' AND lease_expires_at > skene.gate_time()))
+                   WHERE state = 'leased' AND lease_expires_at > skene.gate_time()),
+                 (SELECT skene.gate_time() + interval '1 second'
+                   WHERE NOT skene.fenced()
+                     AND EXISTS (SELECT FROM skene.outbox d
+                                  WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
+                                    AND d.origin_system = skene.system_identifier()
+                                    AND d.origin_database = skene.database_oid()
+                                    AND NOT EXISTS (SELECT FROM skene.pauses p
+                                                     WHERE p.provider IN (d.provider, '*')))))
 $$;
 COMMENT ON FUNCTION skene.next_due() IS
-    'When a row becomes due or a lease runs out; null: when something is enqueued';
+    'When a row becomes due or a lease runs out, and when to look again for locked rows; null: when something is enqueued';
 
 -- Operation ------------------------------------------------------------------
 

@@ -163,28 +163,33 @@ CREATE FUNCTION skene.write_prompt(user_id text, feature text, period text, wind
                                    window_end timestamptz, kind text, plan text, denials bigint,
                                    first_denied_at timestamptz, last_denied_at timestamptz)
 RETURNS boolean LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    known bigint;
 BEGIN
     IF NOT skene.customer_exists($1) THEN
         RETURN NULL;
     END IF;
     -- Windows of one counter overlap only when the customer's anchor was not the same: it
     -- is set by a first use, which may roll back. That is no reason to ask again.
-    UPDATE skene.prompts p
-       SET denials = p.denials + $8, last_denied_at = greatest(p.last_denied_at, $10)
-     WHERE p.prompt_id = (SELECT o.prompt_id FROM skene.prompts o
-                           WHERE o.user_id = $1 AND o.feature = $2 AND o.period = $3 AND o.kind = $6
-                             AND o.window_start < $5 AND o.window_end > $4
-                           ORDER BY o.window_start DESC LIMIT 1);
-    IF NOT FOUND THEN
+    SELECT o.prompt_id INTO known FROM skene.prompts o
+     WHERE o.user_id = $1 AND o.feature = $2 AND o.period = $3 AND o.kind = $6
+       AND o.window_start < $5 AND o.window_end > $4
+     ORDER BY o.window_start DESC LIMIT 1;
+    IF known IS NULL THEN
         INSERT INTO skene.prompts (user_id, feature, period, window_start, window_end, kind, plan,
                                    denials, first_denied_at, last_denied_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+        RETURN true;
     END IF;
-    RETURN true;
+    UPDATE skene.prompts p
+       SET denials = p.denials + $8, last_denied_at = greatest(p.last_denied_at, $10)
+     WHERE p.prompt_id = (SELECT o.prompt_id FROM skene.prompts o
+                           WHERE o.prompt_id = known FOR UPDATE SKIP LOCKED);
+    RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION skene.write_prompt(text, text, text, timestamptz, timestamptz, text, text, bigint, timestamptz, timestamptz) IS
-    'Add denials to a window''s prompt; the first ones create it. Null, and nothing is written, while the customer does not exist';
+    'Add denials to a window''s prompt; the first ones create it. Nothing is written and the answer is null while the customer does not exist, false while somebody has the prompt locked';
 
 -- Customers whose address came after the prompt, while its window lasts.
 CREATE FUNCTION skene.readdress_prompts() RETURNS void

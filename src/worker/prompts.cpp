@@ -22,8 +22,15 @@ constexpr int batch_size = 64;
 TakenDenials taken[batch_size];
 int taken_count = 0;
 
-/* Write one note into its prompt; false when the customer is not to be seen. */
-bool
+/* What became of a note. */
+enum class Outcome : uint8 {
+    done,    /* written, or lost and reported */
+    unknown, /* the customer is not to be seen */
+    locked,  /* somebody has the prompt locked */
+};
+
+/* Write one note into its prompt. */
+Outcome
 write_one(const TakenDenials &denials)
 {
     static SPIPlanPtr plan = nullptr;
@@ -41,9 +48,10 @@ write_one(const TakenDenials &denials)
                       TimestampTzGetDatum(denials.last_at)};
 
     run_prepared(&plan,
-                 "SELECT skene.write_prompt($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, $10)",
+                 "SELECT w, w IS NULL FROM skene.write_prompt($1, $2, $3, $4, $5, $6, "
+                 "nullif($7, ''), $8, $9, $10) AS w",
                  10, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
-    return bool_column(1);
+    return bool_column(1) ? Outcome::done : bool_column(2) ? Outcome::unknown : Outcome::locked;
 }
 
 /* Is an error nothing to do with the note, so that it may be written another time? */
@@ -64,36 +72,35 @@ may_pass(int sqlerrcode)
 
 struct Writing {
     const TakenDenials *denials;
-    bool *known;
+    Outcome *outcome;
 };
 
 void
 write_step(const void *argument)
 {
     auto *writing = static_cast<const Writing *>(argument);
-    *writing->known = write_one(*writing->denials);
+    *writing->outcome = write_one(*writing->denials);
 }
 
 /*
  * Write one note in a subtransaction. An error that is the note's own is logged and its
- * denials are lost; after any other one the whole batch is put back. False when the
- * customer is not to be seen.
+ * denials are lost; after any other one the whole batch is put back.
  */
-bool
+Outcome
 write_guarded(const TakenDenials &denials)
 {
-    bool known = true;
-    Writing writing = {&denials, &known};
+    Outcome outcome = Outcome::done;
+    Writing writing = {&denials, &outcome};
     ErrorData *error = run_guarded(write_step, &writing);
     if (!error)
-        return known;
+        return outcome;
     if (may_pass(error->sqlerrcode))
         ReThrowError(error);
     report_error(error->message);
     pg_atomic_fetch_add_u64(&shared->notes_lost, static_cast<int64>(denials.count));
     ereport(WARNING, (errmsg("skene_gate could not write a prompt: %s", error->message)));
     FreeErrorData(error);
-    return true;
+    return Outcome::done;
 }
 
 /* Keep skene_reset() out until the transaction ends: it would miss what is taken. */
@@ -116,18 +123,20 @@ write_prompts()
 
     do {
         WorkScope scope;
-        bool known[batch_size];
+        Outcome outcomes[batch_size];
 
         CHECK_FOR_INTERRUPTS();
         begin_work(&scope);
         lock_prompts();
         count = taken_count = take_denials(MyDatabaseId, now, taken, batch_size);
         for (int i = 0; i < count; i++)
-            known[i] = write_guarded(taken[i]);
+            outcomes[i] = write_guarded(taken[i]);
         end_work(&scope);
         taken_count = 0;
         for (int i = 0; i < count; i++) {
-            if (!known[i])
+            if (outcomes[i] == Outcome::locked)
+                taken[i].unknown_since = 0; /* a lock is no reason to give up */
+            if (outcomes[i] != Outcome::done)
                 put_off_denials(taken[i], now);
         }
     } while (count == batch_size);

@@ -1,0 +1,103 @@
+# A session that has changed a customer's rows and stays open, as in
+# BEGIN; SELECT skene_cancel(17): the worker passes over what is locked, and looks again.
+use strict;
+use warnings;
+
+use SkeneGate;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('locked');
+$node->append_conf('postgresql.conf', "skene_gate.delivery = 'off'");
+$node->start;
+install($node);
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# Have customers denied, one after the other known to the worker.
+sub deny
+{
+	my (@customers) = @_;
+	for my $customer (@customers)
+	{
+		sql(qq{SELECT skene_identify('$customer', '$customer\@example.com');
+		       SELECT skene_consume('$customer', 'export', 2)});
+		wait_until($node, 'postgres',
+			"SELECT count(*) = 1 FROM skene.outbox WHERE user_id = '$customer'");
+	}
+	return;
+}
+
+# Leave a session open that cancels a customer's message.
+sub cancel
+{
+	my ($customer) = @_;
+	my $session = $node->background_psql('postgres');
+	$session->query_safe("BEGIN; SELECT skene_cancel(outbox_id) FROM skene.outbox WHERE user_id = '$customer'");
+	return $session;
+}
+
+# Test that a query comes to return t.
+sub becomes
+{
+	my ($query, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($node->poll_query_until('postgres', $query), $test);
+}
+
+# Test what a query returns that must wait for nobody.
+sub at_once
+{
+	my ($query, $expected, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my (undef, $stdout, $stderr) =
+	  $node->psql('postgres', "SET lock_timeout = '1s'; $query");
+	return is("$stdout$stderr", $expected, $test);
+}
+
+# Statement by statement -----------------------------------------------------------
+
+deny('eve', 'fay', 'gil');
+sql(q{SELECT skene_set_plan('eve', 'pro')});
+my $answered = cancel('eve');
+
+my $lease = 'SELECT o.user_id FROM skene.lease_outbox(1, %s) JOIN skene.outbox o USING (outbox_id)';
+at_once(sprintf($lease, "'0 s'"), 'fay', 'a lease passes over a message that needs cancelling');
+my $expired = $node->background_psql('postgres');
+$expired->query_safe(q{BEGIN; SELECT FROM skene.outbox WHERE user_id = 'fay' FOR UPDATE});
+at_once(sprintf($lease, "'1 h'"), 'gil', 'and over a lease that has run out');
+at_once(q{SELECT skene.settle_outbox(outbox_id, lease_token, 'halt', 401, 'no', NULL, '1 h')
+            FROM skene.outbox WHERE user_id = 'gil'}, 't', 'a provider is halted at once');
+at_once('SELECT skene.capture_outbox()', '0', 'and what is not locked is captured at once');
+
+$_->query_safe('ROLLBACK') for $answered, $expired;
+at_once(sprintf($lease, "'1 h'"), 'fay', 'the lease that had run out is taken up again');
+is(sql(q{SELECT state FROM skene.outbox WHERE user_id = 'eve'}), 'cancelled', 'and the other cancelled');
+
+# The worker, end to end -----------------------------------------------------------
+
+deny('ada', 'amy', 'bob');
+my ($session, $brief) = (cancel('ada'), cancel('amy'));
+sql(q{ALTER SYSTEM SET skene_gate.delivery = 'capture'});
+$node->reload;
+deny('cyd');
+becomes(q{SELECT count(*) = 2 FROM skene.outbox WHERE user_id IN ('bob', 'cyd') AND state = 'captured'},
+	'other customers have their mail');
+$brief->query_safe('ROLLBACK');
+becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'amy'},
+	'what was locked follows when the session gives it up');
+
+sql(q{SELECT skene_consume('ada', 'export', 2) FROM generate_series(1, 9)});
+deny('dan');
+becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'dan'},
+	'also after more denials of the locked prompt');
+is(sql(q{SELECT denials FROM skene.prompts WHERE user_id = 'ada'}), '1', 'which are not written yet');
+
+$session->query_safe('ROLLBACK');
+becomes(q{SELECT denials = 10 FROM skene.prompts WHERE user_id = 'ada'}, 'they are when it is unlocked');
+becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'ada'}, 'and its mail follows');
+is(sql('SELECT notes_lost, denials_dropped FROM skene.worker_slots()'), '0|0', 'not one denial is lost');
+
+$_->quit for $session, $brief, $answered, $expired;
+done_testing();
