@@ -22,7 +22,8 @@ $$;
 COMMENT ON FUNCTION skene.fenced() IS
     'True in a restored or cloned database: nothing is delivered until skene_resume()';
 
--- A prompt whose customer has a better plan by now must not ask for the upgrade.
+-- A prompt whose customer has a better plan by now must not ask for the upgrade. Only of
+-- this database's rows: while a dump is restored, messages may come before the plans.
 CREATE FUNCTION skene.cancel_answered() RETURNS void
 LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
     WITH answered AS (
@@ -31,6 +32,8 @@ LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
          WHERE o.outbox_id = ANY (ARRAY(
                SELECT d.outbox_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
                 WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
+                  AND d.origin_system = skene.system_identifier()
+                  AND d.origin_database = skene.database_oid()
                   AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
                   FOR UPDATE OF d SKIP LOCKED))
         RETURNING o.prompt_id)

@@ -10,15 +10,6 @@ use Test::More;
 
 my $create = 'CREATE EXTENSION skene_gate';
 
-# An error with its SQLSTATE, DETAIL and HINT.
-sub error_of
-{
-	my ($node, $database, $sql) = @_;
-	my (undef, undef, $stderr) =
-	  $node->psql($database, $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-	return $stderr;
-}
-
 # Everything of ours that a failed or dropped installation could leave behind.
 sub left_behind
 {

@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server install worker_pid worker_runs workers_are poll wait_until write_secret
+our @EXPORT = qw(new_server install error_of worker_pid worker_runs workers_are poll wait_until write_secret
   start_resend use_resend stop_resend resend_fault resend_counts resend_requests $api_key);
 
 # One unit of "export" is free; the next one asks for an upgrade.
@@ -32,13 +32,15 @@ my $state = File::Temp->newdir;
 my ($resend, $resend_url);
 my $http = HTTP::Tiny->new(no_proxy => ['127.0.0.1'], timeout => 10);
 
-# A cluster with the library preloaded, not started. Parameters are those of init.
-# SKENE_PRELOAD names a library to preload beside it.
+# A cluster with the library preloaded, not started. Parameters are those of init, and
+# install_path for a server other than the one on the PATH. SKENE_PRELOAD names a library
+# to preload beside ours.
 sub new_server
 {
 	my ($name, %params) = @_;
 	my $libraries = join ', ', 'skene_gate', $ENV{SKENE_PRELOAD} // ();
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $path = delete $params{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, $path ? (install_path => $path) : ());
 	$node->init(extra => [ '-E', 'UTF8', '--no-locale' ], %params);
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = '$libraries'
@@ -82,6 +84,15 @@ sub wait_until
 	return;
 }
 
+# A statement's error with its SQLSTATE, DETAIL and HINT; empty when it succeeds.
+sub error_of
+{
+	my ($node, $database, $sql) = @_;
+	my (undef, undef, $stderr) =
+	  $node->psql($database, $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	return $stderr;
+}
+
 # The pid of a database's worker, empty without one.
 sub worker_pid
 {
@@ -119,6 +130,7 @@ sub write_secret
 {
 	my ($name, $content) = @_;
 	my $path = "$state/$name";
+	unlink $path;
 	PostgreSQL::Test::Utils::append_to_file($path, "$content\n");
 	chmod 0600, $path or die "chmod $path: $!";
 	return $path;
