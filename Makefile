@@ -27,14 +27,17 @@ OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 
 # The install script, in the order its parts build on each other.
 schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql engine.sql customers.sql \
-	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql columns.sql)
-DATA_built = skene_gate--1.0.sql
+	apply.sql prompts.sql outbox.sql reset.sql stripe.sql views.sql roles.sql columns.sql \
+	closing.sql)
+# Steps between versions: src/schema/steps/1.0--1.1.sql and so on, with the same ending.
+steps = $(notdir $(wildcard src/schema/steps/*.sql))
+DATA_built = skene_gate--1.0.sql $(addprefix skene_gate--,$(steps))
 
 REGRESS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
 ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=skene_gate
 
-EXTRA_CLEAN = skene_gate--1.0.sql src/core/*.d $(server_sources:.cpp=.d)
+EXTRA_CLEAN = $(DATA_built) src/core/*.d $(server_sources:.cpp=.d)
 
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
@@ -117,5 +120,25 @@ two-halves:
 -include $(wildcard src/*/*.d)
 
 skene_gate--1.0.sql: $(schema_parts)
-	cat $(schema_parts) > $@
+	cat $^ > $@
+
+skene_gate--%.sql: src/schema/steps/%.sql src/schema/closing.sql
+	cat $^ > $@
+
+# What a package of version 1.1 would hold, for the test of upgrades (test/upgrade).
+next = $(addprefix build/next/,skene_gate.control skene_gate--1.1.sql skene_gate--1.0--1.1.sql skene_gate.so)
+.PHONY: next
+next: $(next)
+$(next): | build/next
+build/next:
+	mkdir -p $@
+build/next/skene_gate.control: skene_gate.control
+	sed "s/^default_version.*/default_version = '1.1'/" $^ > $@
+build/next/skene_gate--1.1.sql: test/upgrade/1.1.pl skene_gate--1.0.sql
+	perl $^ > $@
+build/next/skene_gate--1.0--1.1.sql: test/upgrade/1.0--1.1.sql src/schema/closing.sql
+	cat $^ > $@
+build/next/skene_gate.so: $(OBJS)
+	$(CXX) $(server_flags) -DSKENE_SQL_VERSIONS='"1.1"' -c -o build/next/extension.o src/server/extension.cpp
+	$(CXX) -shared -o $@ $(filter-out %/extension.o,$(OBJS)) build/next/extension.o $(LDFLAGS) $(SHLIB_LINK)
 endif

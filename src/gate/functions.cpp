@@ -6,8 +6,8 @@
 #include "gate/consume.hpp"
 #include "gate/entitlement.hpp"
 #include "server/clock.hpp"
+#include "server/extension.hpp"
 #include "server/owner.hpp"
-#include "server/shared.hpp"
 #include "server/text.hpp"
 
 namespace skene
@@ -22,7 +22,7 @@ request_of(FunctionCallInfo fcinfo)
 {
     Request request;
 
-    require_preload();
+    require_extension();
     request.function = fcinfo->flinfo->fn_oid;
     request.user_id = user_id_argument(fcinfo);
     request.feature = feature_argument(fcinfo, 1);
@@ -147,7 +147,7 @@ SKENE_FUNCTION(skene_allows)
 SKENE_FUNCTION(skene_consume_request)
 {
     require_from_clause(fcinfo);
-    require_preload();
+    require_extension();
     Request request;
     Decision decision;
 
@@ -195,7 +195,7 @@ SKENE_FUNCTION(skene_usage)
     TimestampTz now = gate_time();
     OwnerScope scope;
 
-    require_preload();
+    require_extension();
     InitMaterializedSRF(fcinfo, 0);
     const char *user_id = user_id_argument(fcinfo);
 

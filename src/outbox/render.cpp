@@ -2,6 +2,7 @@
  * render.cpp: skene.render_email() and skene.valid_address(), the server's side of
  * e-mail rendering; and the trigger that wakes the worker for a new row.
  */
+#include "server/extension.hpp"
 #include "server/shared.hpp"
 #include "server/text.hpp"
 
@@ -26,6 +27,7 @@ view_argument(FunctionCallInfo fcinfo, int position)
 
 SKENE_FUNCTION(skene_render_email)
 {
+    require_extension();
     char *variables = PG_ARGISNULL(7)
                           ? pstrdup("{}")
                           : DatumGetCString(DirectFunctionCall1(jsonb_out, PG_GETARG_DATUM(7)));

@@ -35,12 +35,12 @@ $check$;
 -- Owns every table and view.
 CREATE SCHEMA skene;
 
-CREATE FUNCTION skene.check_preload() RETURNS void
-LANGUAGE c AS 'MODULE_PATHNAME', 'skene_check_preload';
-COMMENT ON FUNCTION skene.check_preload() IS
-'Fails, naming the line to add, unless shared_preload_libraries has skene_gate';
+CREATE FUNCTION skene.check_library() RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'skene_check_library';
+COMMENT ON FUNCTION skene.check_library() IS
+'Fails, naming the remedy, unless the server has loaded skene_gate and it is not older than these SQL objects';
 
-SELECT skene.check_preload();
+SELECT skene.check_library();
 
 CREATE FUNCTION skene.system_identifier() RETURNS bigint
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'skene_system_identifier';

@@ -1,5 +1,5 @@
 -- roles.sql: who may do what. Nobody but the owner gets anything here; rights are given
--- to roles of a kind by skene_grant_role. Runs last: it sees every object of the script.
+-- to roles of a kind by skene_grant_role.
 
 -- The signed-in user of a browser behind PostgREST, from the verified JWT.
 CREATE FUNCTION skene.jwt_user() RETURNS text
@@ -106,49 +106,3 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_grant_role(name, text) IS
 'Give a role the rights of a kind: app (a back end), user and hook (browsers and webhooks behind PostgREST), viewer (figures without personal data), backup (pg_dump), admin. For the extension''s owner. Errors: 22023 unknown kind, 42704 unknown role. Example: SELECT skene_grant_role(''webapp'', ''app'')';
-
--- Default privileges may have given any role rights on what this script made.
-DO $revoke$
-DECLARE
-    made record;
-BEGIN
-    FOR made IN
-        SELECT CASE d.classid WHEN 'pg_proc'::regclass THEN 'FUNCTION ' || d.objid::regprocedure
-                              WHEN 'pg_namespace'::regclass THEN 'SCHEMA ' || d.objid::regnamespace
-                              ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END
-                                   || d.objid::regclass END AS object,
-               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
-          FROM pg_depend d
-          LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-          LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
-          LEFT JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid,
-               aclexplode(CASE d.classid
-                   WHEN 'pg_class'::regclass THEN c.relacl
-                   WHEN 'pg_proc'::regclass THEN coalesce(p.proacl, acldefault('f', p.proowner))
-                   WHEN 'pg_namespace'::regclass THEN n.nspacl END) AS a
-         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-           AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'skene_gate')
-           AND a.grantee <> coalesce(c.relowner, p.proowner, n.nspowner)
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s', made.object, made.grantee);
-    END LOOP;
-END
-$revoke$;
-
--- pg_dump keeps every row of every table, except what this script put there.
-DO $dump$
-DECLARE
-    kept record;
-BEGIN
-    FOR kept IN
-        SELECT c.oid::regclass AS relation,
-               CASE c.relname WHEN 'templates' THEN 'WHERE NOT builtin' ELSE '' END AS condition
-          FROM pg_class c
-         WHERE c.relnamespace = 'skene'::regnamespace AND c.relkind IN ('r', 'S')
-    LOOP
-        PERFORM pg_extension_config_dump(kept.relation, kept.condition);
-    END LOOP;
-END
-$dump$;
-
-SELECT skene.wake_worker('install');

@@ -34,12 +34,6 @@ _PG_init(void)
 namespace skene
 {
 
-SKENE_FUNCTION(skene_check_preload)
-{
-    require_preload();
-    PG_RETURN_VOID();
-}
-
 SKENE_FUNCTION(skene_system_identifier)
 {
     PG_RETURN_INT64(static_cast<int64>(GetSystemIdentifier()));

@@ -21,7 +21,7 @@ constexpr uint32 wake_restart = 16;   /* settings of the database changed */
 constexpr uint32 wake_extension = 32; /* the extension was dropped or updated */
 constexpr uint32 wake_fold = 64;      /* usage was counted */
 
-enum class WorkerState : uint8 { absent, wanted, starting, running, failed };
+enum class WorkerState : uint8 { absent, wanted, starting, running, failed, incompatible };
 
 constexpr int max_databases = 128;
 

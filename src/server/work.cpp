@@ -7,46 +7,13 @@
  */
 #include "server/work.hpp"
 
+#include "server/extension.hpp"
+
 namespace skene
 {
 
 namespace
 {
-
-struct Extension {
-    Oid oid;
-    Oid owner;
-    bool version_matches;
-};
-
-/* The version of the SQL objects that this library works with. */
-constexpr const char *sql_version = "1.0";
-
-/* Read our row of pg_extension; false when there is none. */
-bool
-read_extension(Extension *extension)
-{
-    ScanKeyData key;
-    bool is_null;
-
-    Relation relation = table_open(ExtensionRelationId, AccessShareLock);
-    ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-                CStringGetDatum("skene_gate"));
-    SysScanDesc scan = systable_beginscan(relation, ExtensionNameIndexId, true, nullptr, 1, &key);
-    HeapTuple tuple = systable_getnext(scan);
-    if (HeapTupleIsValid(tuple)) {
-        auto *row = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple));
-        Datum version =
-            heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
-        extension->oid = row->oid;
-        extension->owner = row->extowner;
-        extension->version_matches =
-            !is_null && strcmp(TextDatumGetCString(version), sql_version) == 0;
-    }
-    systable_endscan(scan);
-    table_close(relation, AccessShareLock);
-    return HeapTupleIsValid(tuple);
-}
 
 /*
  * Find the extension and lock it against DROP until the end of the transaction;
@@ -71,6 +38,17 @@ leave_database()
     proc_exit(0);
 }
 
+/* End because the SQL objects are not ours to use; their update brings a worker back. */
+[[noreturn]] void
+stand_aside(const char *version)
+{
+    report_error(describe_version(version));
+    report_version(WARNING, version);
+    AbortCurrentTransaction();
+    set_worker_state(WorkerState::incompatible);
+    proc_exit(0);
+}
+
 } // namespace
 
 void
@@ -84,11 +62,8 @@ begin_work(WorkScope *scope)
         AbortCurrentTransaction();
         leave_database();
     }
-    if (!extension.version_matches)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("skene_gate's SQL objects and library have different versions"),
-                        errhint("Run ALTER EXTENSION skene_gate UPDATE, or restart the server with "
-                                "the matching library.")));
+    if (!supports_version(extension.version))
+        stand_aside(extension.version);
     pgstat_report_activity(STATE_RUNNING, "skene_gate");
     PushActiveSnapshot(GetTransactionSnapshot());
     enter_owner(&scope->owner, extension.owner);

@@ -16,8 +16,8 @@ struct WorkScope {
 
 /*
  * Begin a transaction as the extension's owner, connected to SPI, with the
- * extension locked against DROP. Ends the process when the extension is gone,
- * raises 55000 when its SQL objects are of another version.
+ * extension locked against DROP. Ends the process when the extension is gone, or
+ * its SQL objects are of a version that this library does not work with.
  */
 void begin_work(WorkScope *scope);
 void end_work(WorkScope *scope);

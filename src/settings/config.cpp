@@ -1,7 +1,7 @@
 /*
  * config.cpp: skene.parse_config(), the server's side of the configuration parser.
  */
-#include "server/shared.hpp"
+#include "server/extension.hpp"
 #include "server/text.hpp"
 
 #include "core/config.hpp"
@@ -11,7 +11,7 @@ namespace skene
 
 SKENE_FUNCTION(skene_parse_config)
 {
-    require_preload();
+    require_extension();
     text *document = PG_GETARG_TEXT_PP(0);
     auto *result = static_cast<ConfigResult *>(palloc0(sizeof(ConfigResult)));
     char *canonical;

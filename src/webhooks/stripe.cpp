@@ -2,8 +2,8 @@
  * stripe.cpp: skene_stripe_webhook(): nothing of an event is believed, parsed or
  * stored before its signature is found good.
  */
+#include "server/extension.hpp"
 #include "server/owner.hpp"
-#include "server/shared.hpp"
 #include "server/text.hpp"
 #include "settings/secret_file.hpp"
 #include "settings/settings.hpp"
@@ -112,7 +112,7 @@ SKENE_FUNCTION(skene_stripe_webhook)
     MemoryContext context = CurrentMemoryContext;
     OwnerScope scope;
 
-    require_preload();
+    require_extension();
     if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                         errmsg("payload and signature must not be null"),

@@ -9,6 +9,7 @@
  */
 #include "worker/barrier.hpp"
 
+#include "server/extension.hpp"
 #include "server/shared.hpp"
 
 #include <signal.h>
@@ -181,14 +182,18 @@ utility_hook(PlannedStmt *planned, const char *query, bool read_only_tree,
         note_command(statement);
 }
 
-/* DROP EXTENSION, however it came about: let the worker see for itself. */
+/* The extension is dropped, however it came about, or updated: let all see for themselves. */
 void
 access_hook(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *argument)
 {
     if (previous_access_hook)
         previous_access_hook(access, class_id, object_id, sub_id, argument);
-    if (access == OAT_DROP && class_id == ExtensionRelationId && shared)
+    if ((access == OAT_DROP || access == OAT_POST_ALTER) && class_id == ExtensionRelationId &&
+        object_id == get_extension_oid("skene_gate", true)) {
+        forget_version();
         wake_at_commit(MyDatabaseId, wake_extension);
+        rescan_at_commit(); /* a worker that left has to be started */
+    }
 }
 
 } // namespace

@@ -9,6 +9,7 @@
  *     |                                                        | connected, extension found
  *     | extension dropped                                      v
  *     +--------------------------------------------------- running
+ *     (incompatible in place of absent: its SQL objects are of another version)
  *                        wanted/failed <-- exit (backoff) ----+
  *
  * The launcher connects to no database and runs only after recovery, so a standby
@@ -139,8 +140,8 @@ advance_slot(int index, TimestampTz now, int starting)
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     Oid database = pg_atomic_read_u32(&slot->database);
     if (OidIsValid(database) && slot->pid == 0 && pg_atomic_read_u32(&slot->bars) == 0) {
-        if (slot->state == WorkerState::absent &&
-            (pg_atomic_read_u32(&slot->reasons) & wake_extension))
+        bool gone = slot->state == WorkerState::absent || slot->state == WorkerState::incompatible;
+        if (gone && (pg_atomic_read_u32(&slot->reasons) & wake_extension))
             slot->state = WorkerState::wanted;
         if (slot->state == WorkerState::starting && died_early(index)) {
             slot->state = WorkerState::failed;

@@ -24,6 +24,8 @@ state_name(WorkerSlot &slot)
         return "running";
     case WorkerState::failed:
         return "failed";
+    case WorkerState::incompatible:
+        return "incompatible";
     default:
         return "absent";
     }

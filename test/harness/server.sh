@@ -90,14 +90,26 @@ write_secret() {
   printf '%s\n' "$scratch/$1"
 }
 
+# Build and install for a newer PostgreSQL as well; sets $newer to its prefix.
+make_newer_installation() {
+  [ -n "${SKENE_NEWER_PG_CONFIG:-}" ] || return 0
+  mkdir -p "$scratch/newer/source"
+  cp -r Makefile skene_gate.control src sql test "$scratch/newer/source/" || return 1
+  find "$scratch/newer/source" -name '*.[od]' -delete # they are of this PostgreSQL
+  (cd "$scratch/newer/source" && scratch=$scratch/newer PG_CONFIG=$SKENE_NEWER_PG_CONFIG make_installation) || return 1
+  newer=$scratch/newer/install$(dirname "$("$SKENE_NEWER_PG_CONFIG" --bindir)")
+}
+
 # run_tap [PREFIX]: run the TAP tests whose names begin so, each with servers of its own.
 run_tap() {
   # the server's user may not be able to read this checkout
   mkdir -p "$scratch/source" "$scratch/tap/data" "$scratch/tap/log"
-  cp -r test examples "$scratch/source/"
+  make -s PG_CONFIG="$PG_CONFIG" next && make_newer_installation || return
+  cp -r test examples build/next "$scratch/source/"
   [ "$(id -u)" != 0 ] || chown -R postgres: "$scratch/source" "$scratch/tap"
   (cd "$scratch/tap" && as_server env TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap/data" \
     TESTLOGDIR="$scratch/tap/log" PATH="$bindir:$PATH" SKENE_SOURCE="$scratch/source" \
+    SKENE_INSTALL="$scratch/install" SKENE_NEWER="${newer:-}" \
     PG_REGRESS="$pgxs_tests/regress/pg_regress" \
     prove --timer -j2 -I "$pgxs_tests/perl" -I "$scratch/source/test/t" "$scratch/source/test/t/${1:-}"*.pl)
 }
