@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION skene.next_due() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT min(coalesce(lease_expires_at, next_attempt_at)) FROM skene.outbox
      WHERE state IN ('pending', 'leased')
-       AND coalesce(lease_expires_at, next_attempt_at) > clock_timestamp()
+       AND coalesce(lease_expires_at, next_attempt_at) > skene.gate_time()
 $$;
 
 CREATE OR REPLACE VIEW skene.outbox_stats AS

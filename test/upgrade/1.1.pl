@@ -29,7 +29,7 @@ change(qr/(CREATE INDEX conversions_feature) .*?;/s,
 change(qr/(CREATE FUNCTION skene\.next_due\(\).*?\$\$\n).*?\$\$;/s, sub { <<"SQL" });
 $1    SELECT min(coalesce(lease_expires_at, next_attempt_at)) FROM skene.outbox
      WHERE state IN ('pending', 'leased')
-       AND coalesce(lease_expires_at, next_attempt_at) > clock_timestamp()
+       AND coalesce(lease_expires_at, next_attempt_at) > skene.gate_time()
 \$\$;
 SQL
 
