@@ -29,7 +29,7 @@ SELECT * FROM skene_audit();
 
 -- Rates: all or nothing, and the one that denies is the one that is told of.
 SELECT allowed, reason, used, usage_limit, remaining FROM skene_decide('e2', 'api', 3);
-SELECT allowed, reason, used, usage_limit, remaining, retry_after > interval '0' AS retry,
+SELECT allowed, reason, used, usage_limit, remaining, retry_after > 0 AS retry,
        resets_at = date_trunc('year', now(), 'UTC') + interval '1 year' AS next_year, message
   FROM skene_decide('e2', 'api', 2);
 SELECT allowed, reason, used, remaining FROM skene_check('e2', 'api', 2);

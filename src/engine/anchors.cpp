@@ -9,7 +9,7 @@
 
 #include "engine/events.hpp"
 #include "server/owner.hpp"
-#include "server/shared.hpp"
+#include "server/extension.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -163,7 +163,7 @@ SKENE_FUNCTION(skene_agree_on_anchor)
     bool in_table;
     OwnerScope scope;
 
-    require_preload();
+    require_extension();
     enter_owner(&scope, owner_of_function(fcinfo->flinfo->fn_oid));
     TimestampTz anchor =
         agree_on_anchor(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_TIMESTAMPTZ(1), &in_table);

@@ -4,7 +4,7 @@
  */
 #include "engine/events.hpp"
 #include "server/owner.hpp"
-#include "server/shared.hpp"
+#include "server/extension.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -61,7 +61,7 @@ SKENE_FUNCTION(skene_cached_windows)
     auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
     SeenWindow seen;
 
-    require_preload();
+    require_extension();
     InitMaterializedSRF(fcinfo, 0);
     for (uint32 number = 1; number <= window_table_size(); number++) {
         if (!see_window(number, &seen) || !is_current(seen))
@@ -92,7 +92,7 @@ SKENE_FUNCTION(skene_window_stats)
     uint64 denials = 0;
     SeenWindow seen;
 
-    require_preload();
+    require_extension();
     InitMaterializedSRF(fcinfo, 0);
     for (uint32 number = 1; number <= window_table_size(); number++) {
         if (!see_window(number, &seen) || !is_current(seen))
@@ -124,7 +124,7 @@ SKENE_FUNCTION(skene_audit_windows)
     constexpr int attempts = 5; /* a counter that moves fast may be misread */
     SeenWindow seen;
 
-    require_preload();
+    require_extension();
     InitMaterializedSRF(fcinfo, 0);
     for (uint32 number = 1; number <= window_table_size(); number++) {
         SeenWindow after = {};

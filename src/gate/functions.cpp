@@ -106,7 +106,7 @@ SKENE_FUNCTION(skene_set_usage)
 {
     Request request;
 
-    require_preload();
+    require_extension();
     request.function = fcinfo->flinfo->fn_oid;
     request.user_id = user_id_argument(fcinfo);
     request.feature = feature_argument(fcinfo, 1);
