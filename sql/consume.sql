@@ -223,6 +223,8 @@ SELECT allowed, feature, used FROM skene_consume_request('q1', 'POST', '/api/exp
 SELECT allowed, feature, used, replayed FROM skene_consume_request('q1', 'POST', '/api/export/7', 10, 'key');
 SELECT allowed, feature, used FROM skene_consume_request('q1', 'GET', '/pdf/7');
 SELECT allowed, feature, used FROM skene_consume_request('q1', 'GET', '/pdf/7?page=2', 2);
+-- other spellings of the path are no way around
+SELECT path, allowed, feature FROM unnest(ARRAY['//pdf/7', '/x/../pdf/./7//', 'https://host/pdf/7']) path, skene_consume_request('q1', 'GET', path);
 SELECT allowed, reason, feature, used, plan FROM skene_consume_request('q1', 'DELETE', '/api/7');
 SELECT allowed, reason, feature, used, message FROM skene_consume_request('q1', 'GET', '/api/7/8', on_no_match => 'deny');
 SELECT * FROM skene_consume_request('q1', 'GET', '/elsewhere', on_no_match => 'error');
