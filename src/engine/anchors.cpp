@@ -137,9 +137,13 @@ agree_on_anchor(const char *user_id, TimestampTz proposed, bool *in_table)
 
     if (!entry)
         entry = refer_to(user_id);
-    /* the entry first, the tables second: who ended before is seen, who comes later meets us */
+    /*
+     * The entry first, the tables second: who ended before is seen, who comes later meets us.
+     * So all events have the same anchor, and one tells; there may be very many.
+     */
     run_prepared(&plan, R"sql(
-SELECT c.anchor, (SELECT min(e.anchor) FROM skene.usage_events e WHERE e.user_id = $1)
+SELECT c.anchor, (SELECT e.anchor FROM skene.usage_events e
+                   WHERE e.user_id = $1 AND e.anchor IS NOT NULL LIMIT 1)
   FROM (SELECT) AS one LEFT JOIN skene.customers c ON c.user_id = $1)sql",
                  1, types, values, nullptr, latest_snapshot(), true, SPI_OK_SELECT);
     *in_table = !column_is_null(1);

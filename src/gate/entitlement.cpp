@@ -41,8 +41,8 @@ SELECT customer.anchor, customer.has_row, terms.plan, terms.entitled, terms.past
           LEFT JOIN skene.overrides o ON o.user_id = $1 AND o.feature = f.feature
                                      AND (o.expires_at IS NULL OR o.expires_at > $3)
          WHERE f.feature = $2) AS terms
- CROSS JOIN (SELECT coalesce(c.anchor, (SELECT min(v.anchor) FROM skene.usage_events v
-                                         WHERE v.user_id = $1)) AS anchor,
+ CROSS JOIN (SELECT coalesce(c.anchor, (SELECT v.anchor FROM skene.usage_events v
+                                         WHERE v.user_id = $1 AND v.anchor IS NOT NULL LIMIT 1)) AS anchor,
                     c.user_id IS NOT NULL AS has_row
                FROM (SELECT) AS one LEFT JOIN skene.customers c ON c.user_id = $1) AS customer
  CROSS JOIN LATERAL (
