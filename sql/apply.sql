@@ -139,4 +139,6 @@ SELECT count(*) FROM skene_apply('{"plans": {"starter": {"default": true}, "team
 SELECT object, name, action FROM skene_apply('{"features": {"rows": {"limit": {"starter": 2, "team": 7, "paid": 9}, "period": "lifetime"}}}');
 SELECT plan, usage_limit FROM skene.entitlements WHERE feature = 'rows' ORDER BY plan;
 SELECT plan, rank, is_default, prices FROM skene.plans ORDER BY rank;
+-- with prune it brings free and paid instead
+SELECT count(*) > 0 AS differs FROM skene_apply('{"features": {"rows": {"limit": {"free": 2, "team": 7}, "period": "lifetime"}}}', prune => true, dry_run => true);
 SELECT object FROM skene_apply('{"features": {"cells": {"limit": {"free": 2}, "period": "lifetime"}}}');

@@ -38,9 +38,12 @@ amount_of(const Node &node)
                            "a whole number from 0 to 9223372036854775807, null or Infinity");
 }
 
-/* One plan's amount; a plan the document does not know is an error, or odd at least. */
+/*
+ * One plan's amount. A plan that the document does not know is an error; without plans of
+ * its own it speaks of the database's, and skene_apply() looks.
+ */
 void
-read_plan_limit(const Node &node, const Document &document, Warnings *warnings, Feature *feature)
+read_plan_limit(const Node &node, const Document &document, Feature *feature)
 {
     if (!document.plans.contains(node.key)) {
         check_name(node.key_where, "plan", node.key);
@@ -50,10 +53,6 @@ read_plan_limit(const Node &node, const Document &document, Warnings *warnings, 
         if (!document.plans_implied)
             refuse(node.key_where, "limit names the unknown plan " + in_quotes(node.key),
                    suggestion(node.key, names, "The plans of this document are:"));
-        warnings->add(node.key_where,
-                      "plan " + in_quotes(node.key) + " is not declared in this document",
-                      "Without \"plans\" a document speaks of the database's plans; a database "
-                      "without any gets free and paid.");
     }
     feature->limits[node.key] = amount_of(node);
 }
@@ -120,7 +119,7 @@ read_limits(const Node *limit, const Node *period, const Document &document, War
     if (limit && limit->kind == NodeKind::object) {
         for (const Node &member : limit->children) {
             if (member.key != "paid" || document.plans.contains("paid"))
-                read_plan_limit(member, document, warnings, feature);
+                read_plan_limit(member, document, feature);
         }
         const Node *paid = limit->find("paid");
         if (paid && !document.plans.contains("paid")) {

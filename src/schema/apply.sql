@@ -92,6 +92,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
     parsed     jsonb;
     document   jsonb;
+    undeclared text;
     time_zone  text;
     removed    jsonb;
     wanted     jsonb;
@@ -101,6 +102,16 @@ BEGIN
     END IF;
     parsed := skene.parse_config(config);
     document := CASE WHEN prune THEN parsed ELSE skene.fit_plans(parsed) END;
+    -- where the document's plans are free and paid; those of the database have been checked
+    FOR undeclared IN
+        SELECT e->>'plan' FROM jsonb_array_elements(document->'entitlements') e
+         WHERE document->'plans' <> '[]'
+        EXCEPT SELECT p->>'plan' FROM jsonb_array_elements(document->'plans') p
+         ORDER BY 1
+    LOOP
+        RAISE WARNING 'plan "%" is not declared in this document', undeclared
+            USING HINT = 'Without "plans" a document speaks of the database''s plans; in a database without any, and with prune, it gets free and paid.';
+    END LOOP;
     SELECT r->>'value' INTO time_zone FROM jsonb_array_elements(document->'settings') r
      WHERE r->>'name' = 'timeZone';
     IF NOT skene.valid_time_zone(time_zone) THEN

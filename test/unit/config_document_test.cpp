@@ -304,8 +304,6 @@ TEST(ConfigDocument, WarnsOfWhatIsProbablyNotMeant)
     } cases[] = {
         {"{features:{a:{limit:null,prompt:{template:'mine'}}}}",
          "1:43 template \"mine\" is not in this document"},
-        {"{features:{a:{limit:{free:1,pro:null},period:'day'}}}",
-         "1:29 plan \"pro\" is not declared in this document"},
         {"{features:{a:{}}}", "1:12 no plan gets feature \"a\""},
         {"{features:{a:{limit:{}}}}", "1:12 no plan gets feature \"a\""},
         {"{features:{a:{limit:null,endpoints:['GET /u/:id']}}}",
