@@ -97,16 +97,21 @@ COMMENT ON COLUMN skene.grants.created_at IS 'When they were given';
 
 COMMENT ON COLUMN skene.usage.user_id IS 'Whose';
 COMMENT ON COLUMN skene.usage.feature IS 'What was used';
-COMMENT ON COLUMN skene.usage.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage.period IS 'Length of the window, or grant:ID';
 COMMENT ON COLUMN skene.usage.window_start IS 'Begin of the window, inclusive';
 COMMENT ON COLUMN skene.usage.window_end IS 'End of the window, exclusive';
-COMMENT ON COLUMN skene.usage.used IS 'Units used in the window';
+COMMENT ON COLUMN skene.usage.used IS
+    'Units used in the window, as far as they are folded in';
 
 COMMENT ON COLUMN skene.usage_events.user_id IS 'Whose';
 COMMENT ON COLUMN skene.usage_events.feature IS 'What was used';
-COMMENT ON COLUMN skene.usage_events.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage_events.period IS 'Length of the window, or grant:ID';
 COMMENT ON COLUMN skene.usage_events.window_start IS 'Begin of the window, inclusive';
 COMMENT ON COLUMN skene.usage_events.window_end IS 'End of the window, exclusive';
+COMMENT ON COLUMN skene.usage_events.amount IS 'Units counted in this window; negative: given back';
+COMMENT ON COLUMN skene.usage_events.more IS 'Further windows that the same call was counted in';
+COMMENT ON COLUMN skene.usage_events.anchor IS
+    'Of a customer without a row, which the worker makes with it';
 COMMENT ON COLUMN skene.usage_events.created_at IS 'When it was written';
 
 COMMENT ON COLUMN skene.idempotency_keys.user_id IS 'Whose call';
@@ -192,7 +197,7 @@ COMMENT ON COLUMN skene.conversions.converted_at IS 'When';
 
 COMMENT ON COLUMN skene.usage_totals.user_id IS 'Whose';
 COMMENT ON COLUMN skene.usage_totals.feature IS 'What was used';
-COMMENT ON COLUMN skene.usage_totals.period IS 'Length of the window';
+COMMENT ON COLUMN skene.usage_totals.period IS 'Length of the window, or grant:ID';
 COMMENT ON COLUMN skene.usage_totals.window_start IS 'Begin of the window, inclusive';
 COMMENT ON COLUMN skene.usage_totals.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN skene.usage_totals.used IS 'Units used in the window';
@@ -242,7 +247,6 @@ COMMENT ON COLUMN skene.worker_status.notes IS
     'Windows of this database with denials in shared memory';
 COMMENT ON COLUMN skene.worker_status.notes_lost IS
     'Denials of all databases that got no prompt, since the server started: no room (skene_gate.max_windows), or an error';
-
 COMMENT ON COLUMN skene.worker_status.denials_dropped IS
     'Denials of customers who did not become known within a minute, since the server started';
 
@@ -258,7 +262,7 @@ COMMENT ON COLUMN skene.role_rights.object_name IS 'Name of the function or rela
 
 COMMENT ON COLUMN skene.windows.user_id IS 'Whose';
 COMMENT ON COLUMN skene.windows.feature IS 'The feature that is counted';
-COMMENT ON COLUMN skene.windows.period IS 'Length of the window';
+COMMENT ON COLUMN skene.windows.period IS 'Length of the window, or grant:ID';
 COMMENT ON COLUMN skene.windows.window_start IS 'Begin of the window, inclusive';
 COMMENT ON COLUMN skene.windows.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN skene.windows.lo IS 'Units committed, less those that calls in flight give back';

@@ -17,8 +17,6 @@ CREATE TABLE skene.plans (
 );
 CREATE UNIQUE INDEX plans_one_default ON skene.plans (is_default) WHERE is_default;
 COMMENT ON TABLE skene.plans IS 'Plans; a higher rank is a better plan';
-COMMENT ON COLUMN skene.plans.prices IS
-    'Stripe price ids, lookup keys or product ids that mean this plan; * means any other price';
 
 CREATE TABLE skene.features (
     feature          skene.name PRIMARY KEY,
@@ -75,8 +73,6 @@ CREATE TABLE skene.customers (
     updated_at          timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.customers IS 'Accounts that are limited and billed';
-COMMENT ON COLUMN skene.customers.anchor IS
-    'Where windows of a fixed number of days are counted from; set once, never moves';
 
 CREATE TABLE skene.subscriptions (
     subscription_id     text PRIMARY KEY,
@@ -168,10 +164,6 @@ ALTER TABLE skene.usage_events REPLICA IDENTITY FULL;
 CREATE INDEX usage_events_key ON skene.usage_events (user_id, feature);
 COMMENT ON TABLE skene.usage_events IS
     'Units committed but not yet folded into usage: one row for each admitted call';
-COMMENT ON COLUMN skene.usage_events.amount IS 'Units counted in this window; negative: given back';
-COMMENT ON COLUMN skene.usage_events.more IS 'Further windows that the same call was counted in';
-COMMENT ON COLUMN skene.usage_events.anchor IS
-    'Of a customer without a row, which the worker makes with it';
 
 CREATE TABLE skene.idempotency_keys (
     user_id          skene.user_id,
