@@ -8,6 +8,7 @@
 #include "engine/anchors.hpp"
 
 #include "engine/events.hpp"
+#include "server/extension.hpp"
 #include "server/owner.hpp"
 #include "server/extension.hpp"
 #include "settings/settings.hpp"

@@ -3,6 +3,7 @@
  * the auditor that compares counters with the tables.
  */
 #include "engine/events.hpp"
+#include "server/extension.hpp"
 #include "server/owner.hpp"
 #include "server/extension.hpp"
 #include "settings/settings.hpp"

@@ -49,6 +49,7 @@ note $old->safe_psql('postgres', 'SELECT version()'), " to $version";
 $old->safe_psql('postgres', "CREATE DATABASE $_") for qw(app plain);
 install($old, 'app');
 fill_tables($old, 'app');
+settle($old, 'app');
 $old->safe_psql('plain', 'CREATE EXTENSION skene_gate');
 $old->safe_psql('app', q{
 	CREATE ROLE webapp; SELECT skene_grant_role('webapp', 'app'), skene_pause()});

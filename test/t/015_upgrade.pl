@@ -48,6 +48,7 @@ $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(app other restored dir
 $node->safe_psql('app', q{ALTER DATABASE app SET skene_gate.delivery = 'off'});
 install($node, 'app');
 fill_tables($node, 'app');
+settle($node, 'app');
 $node->safe_psql('app', q{CREATE ROLE webapp; SELECT skene_grant_role('webapp', 'app')});
 my $rows = rows_of($node, 'app');
 
@@ -57,7 +58,7 @@ my @calls = (
 	q{skene_require('u1', 'export')}, q{skene_refund('u1', 'export')},
 	q{skene_check('u1', 'export')},   q{skene_allows('u1', 'export')},
 	q{skene_usage('u1')},             q{skene_consume_request('u1', 'GET', '/')},
-	q{skene_apply('{}')},             q{skene_stripe_webhook('{}'::text, 't=1,v1=00')});
+	q{skene_set_usage('u1', 'export', 1)}, q{skene_apply('{}')},             q{skene_stripe_webhook('{}'::text, 't=1,v1=00')});
 
 sub idles
 {
@@ -174,6 +175,7 @@ $node->safe_psql('direct', "DROP EXTENSION skene_gate; $create VERSION '1.0'");
 
 $node->safe_psql('app', q{ALTER DATABASE app SET skene_gate.delivery = 'off'});
 enqueue($node, 'app', 'late');
+settle($node, 'app');
 $rows = rows_of($node, 'app');
 # the log is to speak of one database only
 $node->safe_psql($_, 'DROP EXTENSION skene_gate') for qw(stepped at_once);

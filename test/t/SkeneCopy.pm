@@ -10,7 +10,7 @@ use Exporter 'import';
 use SkeneGate;
 use Test::More;
 
-our @EXPORT = qw(fill_tables enqueue rows_of sequences_of state_of comes_to_be is_fenced);
+our @EXPORT = qw(fill_tables settle enqueue rows_of sequences_of state_of comes_to_be is_fenced);
 
 # Have a prompt enqueued for a new customer.
 sub enqueue
@@ -47,6 +47,14 @@ sub fill_tables
 		q{SELECT state = 'no_address' FROM skene.prompts WHERE user_id = 'silent'});
 	enqueue($node, $database, $_) for qw(sent waiting);
 	$node->safe_psql($database, q{UPDATE skene.outbox SET state = 'sent' WHERE user_id = 'sent'});
+	return;
+}
+
+# Wait until the worker has nothing more to change: all usage is folded.
+sub settle
+{
+	my ($node, $database) = @_;
+	wait_until($node, $database, 'SELECT count(*) = 0 FROM skene.usage_events');
 	return;
 }
 
