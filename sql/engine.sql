@@ -52,6 +52,9 @@ SELECT skene_grant('e3', 'export', 5, priority => 1) > 0 AS first,
 SELECT allowed, used, usage_limit, remaining FROM skene_decide('e3', 'export', 5);
 SELECT * FROM used('e3', 'export');
 SELECT skene_consume('e3', 'export'), skene_consume('e3', 'export');
+SELECT count(skene_grant('e10', 'export', 1)) FROM generate_series(1, 5);
+SELECT skene_grant('e10', 'export', 1);
+SELECT skene_consume('e10', 'export', 8), skene_consume('e10', 'export');
 SELECT skene_grant('e3', 'export', 0);
 SELECT skene_grant('e3', 'nothing', 1);
 SELECT skene_grant('e3', 'export', 3, idempotency_key => 'a');

@@ -290,9 +290,24 @@ BEGIN
             RAISE EXCEPTION 'idempotency key was used with another amount'
                 USING ERRCODE = '22023', HINT = 'Use a new key for a new grant.';
         END IF;
+    -- the quota, its rates and grants must fit into what the engine keeps of a customer's
+    -- feature (max_rules), or the customer could not use it at all
+    ELSIF 1 + (SELECT count(*) FROM skene.grants g
+                WHERE g.user_id = skene_grant.user_id AND g.feature = skene_grant.feature
+                  AND (g.expires_at IS NULL OR g.expires_at > skene.gate_time())
+                  AND NOT EXISTS (SELECT FROM skene.usage u
+                                   WHERE u.user_id = g.user_id AND u.feature = g.feature
+                                     AND u.period = 'grant:' || g.grant_id AND u.used >= g.amount))
+            + (SELECT coalesce(max(r.rates), 0)
+                 FROM (SELECT count(*) AS rates FROM skene.entitlements e JOIN skene.features f USING (feature)
+                        WHERE e.feature = skene_grant.feature AND e.period <> f.period
+                        GROUP BY e.plan) AS r) > 6 THEN
+        RAISE EXCEPTION 'customer "%" has too many grants of feature "%"', skene_grant.user_id, skene_grant.feature
+            USING ERRCODE = '54000', DETAIL = 'The limit, its rates and the grants not used up can be 6 together.',
+                  HINT = 'Enlarge a grant instead: UPDATE skene.grants SET amount = amount + ...';
     END IF;
     RETURN granted.grant_id;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_grant(text, text, bigint, timestamptz, integer, text, text) IS
-'Give a customer amount extra units of a feature, once, until expires_at if given; returns the grant''s id. They are used when the plan''s units of a window are used up, those of higher priority and earlier expiry first. A repeat of an idempotency_key returns the same grant. Errors: 22004 null, 22023 bad amount or key, 42704 unknown feature. Example: SELECT skene_grant(''u1'', ''export'', 50, reason => ''goodwill'')';
+'Give a customer amount extra units of a feature, once, until expires_at if given; returns the grant''s id. They are used when the plan''s units of a window are used up, those of higher priority and earlier expiry first. A repeat of an idempotency_key returns the same grant. Errors: 22004 null, 22023 bad amount or key, 42704 unknown feature, 54000 more than 5 not used up. Example: SELECT skene_grant(''u1'', ''export'', 50, reason => ''goodwill'')';
