@@ -163,7 +163,6 @@ lease(int wanted, Leased *leased, TimestampTz *due)
     }
     *due = next_due();
     end_work(&scope);
-    MemoryContextSwitchTo(context);
     return count;
 }
 

@@ -56,6 +56,7 @@ begin_work(WorkScope *scope)
 {
     Extension extension;
 
+    scope->context = CurrentMemoryContext;
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
     if (!lock_extension(&extension)) {
@@ -75,6 +76,8 @@ end_work(WorkScope *scope)
     leave_owner(&scope->owner);
     PopActiveSnapshot();
     CommitTransactionCommand();
+    /* before 18 a commit leaves us in TopMemoryContext, where nothing is ever freed */
+    MemoryContextSwitchTo(scope->context);
     pgstat_report_stat(false);
     pgstat_report_activity(STATE_IDLE, nullptr);
 }

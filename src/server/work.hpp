@@ -11,6 +11,7 @@ namespace skene
 {
 
 struct WorkScope {
+    MemoryContext context;
     OwnerScope owner;
 };
 
@@ -20,6 +21,8 @@ struct WorkScope {
  * its SQL objects are of a version that this library does not work with.
  */
 void begin_work(WorkScope *scope);
+
+/* Commit, and go back to the memory context that was current before. */
 void end_work(WorkScope *scope);
 
 /*
