@@ -12,6 +12,7 @@
 #   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
 #   make soak             the proofs of counting for hours: races, crashes, load
 #   make coverage         what the suites execute of each room; details in build/coverage
+#   make bench            figures beside bare statements, by hand and Redis, in bench/results.md
 #   make lint             format, static analysis and the project's own rules
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
@@ -44,7 +45,7 @@ EXTRA_CLEAN = $(DATA_built) src/core/*.d $(server_sources:.cpp=.d)
 # Targets that only run scripts, which call make again for what they build. They
 # must work before anything is installed, and PGXS has a `check` of its own.
 scripts = demo check check-examples check-users check-drivers check-sanitizers check-memory \
-	check-all check-fresh fuzz soak coverage lint packages format
+	check-all check-fresh fuzz soak bench coverage lint packages format
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 
 .PHONY: $(scripts)
@@ -88,6 +89,9 @@ check-memory:
 
 soak: packages
 	@test/harness/soak
+
+bench: packages
+	@bench/run
 
 coverage: packages
 	@test/harness/coverage

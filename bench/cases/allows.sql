@@ -1,0 +1,2 @@
+-- `skene_allows`
+SELECT skene_allows('hot', 'export');

@@ -1,0 +1,2 @@
+-- `skene_check`
+SELECT * FROM skene_check('hot', 'export');

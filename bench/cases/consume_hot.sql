@@ -1,0 +1,2 @@
+-- `skene_consume`, one hot customer
+SELECT skene_consume('hot', 'export');

@@ -1,0 +1,2 @@
+-- `skene_decide`, admitted, one hot customer
+SELECT * FROM skene_decide('hot', 'export');

@@ -1,0 +1,2 @@
+-- `skene_decide`, denied
+SELECT * FROM skene_decide('full', 'trial');

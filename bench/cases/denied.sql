@@ -1,0 +1,2 @@
+-- `skene_consume`, denied
+SELECT skene_consume('full', 'trial');

@@ -1,0 +1,157 @@
+-- Write the figures in bench.samples down as Markdown. A median of nothing is null: what
+-- was not measured says so.
+\pset null '–'
+\set ON_ERROR_STOP on
+
+-- Parts that were run; every section asks for its own.
+SELECT coalesce(bool_or(part = 'rates'), false) AS rates, coalesce(bool_or(part = 'latency'), false) AS latency,
+       coalesce(bool_or(part = 'growth'), false) AS growth, coalesce(bool_or(part = 'snapshot'), false) AS snapshot,
+       coalesce(bool_or(part = 'wal'), false) AS wal
+  FROM bench.samples \gset
+
+CREATE FUNCTION pg_temp.shown(value numeric) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN value IS NULL THEN '–' WHEN value >= 100 THEN to_char(value, 'FM999,999,999')
+                ELSE to_char(value, 'FM990.00') END
+$$;
+CREATE FUNCTION pg_temp.rate(subject text, clients bigint DEFAULT 32) RETURNS numeric LANGUAGE sql AS $$
+    SELECT bench.median('rates', subject, clients, 'tps')
+$$;
+
+\echo '# What it costs'
+\echo
+\echo 'Written by `make bench` (see `bench/run`, the cases are in `bench/cases`). pgbench -M prepared and the'
+\echo 'server share the cores; cases took turns, run by run; medians. Compare figures of one table only.'
+\echo
+SELECT format('- %s: %s', f.name, f.value)
+  FROM bench.facts f
+  JOIN unnest('{PostgreSQL,skene_gate,Redis,machine,system,disk,load,runs}'::text[]) WITH ORDINALITY o (name, place)
+ USING (name) ORDER BY o.place;
+
+\if :rates
+\echo
+\echo '## Calls a second'
+\echo
+\echo '| | 1 client | 8 | 32 | its runs | 64 |'
+\echo '|---|--:|--:|--:|--:|--:|'
+SELECT format('| %s | %s | %s | %s | %s to %s | %s |', c.title, pg_temp.shown(pg_temp.rate(c.name, 1)),
+              pg_temp.shown(pg_temp.rate(c.name, 8)), pg_temp.shown(pg_temp.rate(c.name)),
+              pg_temp.shown(min(s.value)), pg_temp.shown(max(s.value)),
+              pg_temp.shown(pg_temp.rate(c.name, 64)))
+  FROM bench.cases c
+  JOIN bench.samples s ON (s.part, s.subject, s.variant, s.measure) = ('rates', c.name, 32, 'tps')
+ GROUP BY c.position, c.name, c.title ORDER BY c.position;
+\echo
+SELECT format('After a run the fold needed at most %s s until nothing was left to be folded. 32,000 calls of 32 '
+              'clients against a limit of 10,000 left %s rows of the application''s.',
+              pg_temp.shown(max(s.value) FILTER (WHERE s.measure = 'drain')),
+              pg_temp.shown(max(s.value) FILTER (WHERE s.subject = 'burst')))
+  FROM bench.samples s WHERE s.part = 'rates';
+\endif
+
+\if :latency
+\echo
+\echo '## Latency at 32 clients, ms'
+\echo
+\echo '| | p50 | p99 |'
+\echo '|---|--:|--:|'
+SELECT format('| %s | %s | %s |', c.title, to_char(bench.median('latency', c.name, 32, 'p50') / 1000, 'FM990.00'),
+              to_char(bench.median('latency', c.name, 32, 'p99') / 1000, 'FM990.00'))
+  FROM bench.cases c WHERE bench.median('latency', c.name, 32, 'p50') IS NOT NULL ORDER BY c.position;
+\endif
+
+\if :growth
+\echo
+\echo '## Growth: calls a second among so many warm customers, 32 clients'
+\echo
+\echo '| customers | `skene_consume` | against the fewest | bare `UPDATE` | against the fewest | fold needed at most |'
+\echo '|--:|--:|--:|--:|--:|--:|'
+WITH g AS (
+    SELECT v.variant, bench.median('growth', 'consume_distinct', v.variant, 'tps') AS consume,
+           bench.median('growth', 'update', v.variant, 'tps') AS bare,
+           (SELECT max(d.value) FROM bench.samples d
+             WHERE (d.part, d.variant, d.measure) = ('growth', v.variant, 'drain')) AS drain
+      FROM (SELECT DISTINCT variant FROM bench.samples
+             WHERE part = 'growth' AND subject = 'update') AS v)
+SELECT format('| %s | %s | %s | %s | %s | %s s |', to_char(variant, 'FM999,999,999'), pg_temp.shown(consume),
+              pg_temp.shown(consume / first_value(consume) OVER w), pg_temp.shown(bare),
+              pg_temp.shown(bare / first_value(bare) OVER w), pg_temp.shown(drain))
+  FROM g WINDOW w AS (ORDER BY variant) ORDER BY variant;
+\echo
+SELECT format('Cold, the first call of each of %s customers since the server started: %s a second.',
+              to_char(variant, 'FM999,999,999'), pg_temp.shown(value))
+  FROM bench.samples WHERE part = 'growth' AND subject = 'consume_cold';
+\endif
+
+\if :snapshot
+\echo
+\echo '## A snapshot held open: one hot customer, 32 clients'
+\echo
+\echo '| | calls a second |'
+\echo '|---|--:|'
+SELECT format('| %s | %s |', CASE subject WHEN 'before' THEN 'before' WHEN 'after' THEN 'after'
+                             WHEN 'held' THEN format('held, all %s s', variant)
+                             ELSE format('held, the 10 s up to second %s', variant) END, pg_temp.shown(value))
+  FROM bench.samples WHERE part = 'snapshot' AND measure = 'tps' AND subject <> 'paced'
+ ORDER BY subject <> 'before', subject = 'after', subject = 'held', variant;
+\echo
+SELECT format('Still held, %s calls a second: at the end of 15 s %s events were not folded, %s s later none.',
+              pg_temp.shown(bench.median('snapshot', 'paced', 5000, 'tps')),
+              pg_temp.shown(bench.median('snapshot', 'paced', 5000, 'backlog')),
+              pg_temp.shown(bench.median('snapshot', 'paced', 5000, 'drain')));
+\endif
+
+\if :wal
+\echo
+\echo '## WAL and CPU of a call, 32 clients'
+\echo
+\echo '| | WAL, bytes | with the fold | server CPU, µs | with the fold |'
+\echo '|---|--:|--:|--:|--:|'
+SELECT format('| %s | %s | %s | %s | %s |', c.title, pg_temp.shown(bench.median('wal', c.name, 32, 'bytes')),
+              pg_temp.shown(bench.median('wal', c.name, 32, 'bytes_folded')),
+              pg_temp.shown(bench.median('wal', c.name, 32, 'cpu')),
+              pg_temp.shown(bench.median('wal', c.name, 32, 'cpu_folded')))
+  FROM bench.cases c WHERE bench.median('wal', c.name, 32, 'bytes') IS NOT NULL ORDER BY c.position;
+\endif
+
+\echo
+\echo '## Bars'
+\echo
+\echo '| at 32 clients | bar | measured | |'
+\echo '|---|--:|--:|---|'
+WITH growth AS (
+    SELECT max(variant) AS most, min(variant) AS fewest
+      FROM bench.samples WHERE part = 'growth' AND subject = 'update'
+), bars (bar, sign, threshold, measured) AS (
+    SELECT b.bar, '≥', b.threshold, pg_temp.rate(b.subject) / pg_temp.rate(b.against)
+      FROM (VALUES ('hot against by hand', 9, 'consume_hot', 'upsert_hot'),
+                   ('hot with 5 ms of other work, against by hand', 25, 'consume_work', 'upsert_work'),
+                   ('distinct against bare `UPDATE`', 0.95, 'consume_distinct', 'update'),
+                   ('denied against `SELECT 1`', 0.85, 'denied', 'select_1'),
+                   ('allows against `SELECT 1`', 0.85, 'allows', 'select_1'),
+                   ('check against a constant row', 0.9, 'check', 'constant_row'),
+                   ('decide, denied, against a constant row', 0.9, 'decide_denied', 'constant_row')
+           ) AS b (bar, threshold, subject, against)
+    UNION ALL
+    SELECT 'p99 of hot against p99 of bare `UPDATE`', '≤', 2,
+           bench.median('latency', 'consume_hot', 32, 'p99') / bench.median('latency', 'update', 32, 'p99')
+    UNION ALL
+    SELECT coalesce('cost of distinct, ' || to_char(most, 'FM999,999,999') || ' warm customers against '
+                    || to_char(fewest, 'FM999,999,999'), 'cost of distinct among many warm customers'), '≤', 1.3,
+           bench.median('growth', 'consume_distinct', fewest, 'tps')
+           / bench.median('growth', 'consume_distinct', most, 'tps')
+      FROM growth
+    UNION ALL
+    SELECT 'hot while a snapshot is held, against before and after', '≥', 0.85,
+           (SELECT avg(value) FROM bench.samples WHERE (part, subject, measure) = ('snapshot', 'held', 'tps'))
+           / (SELECT avg(value) FROM bench.samples
+               WHERE part = 'snapshot' AND subject IN ('before', 'after') AND measure = 'tps')
+    UNION ALL
+    SELECT 'events not folded after 15 s of 5,000 a second, then', '≤', 15000,
+           bench.median('snapshot', 'paced', 5000, 'backlog')
+)
+SELECT format('| %s | %s %s | %s | %s |', bar, sign, threshold, pg_temp.shown(measured),
+              CASE WHEN measured IS NULL THEN 'not measured'
+                   WHEN CASE sign WHEN '≥' THEN measured >= threshold ELSE measured <= threshold END THEN 'holds'
+                   ELSE '**missed**' END)
+  FROM bars;
+\echo '| units counted and not consumed, or consumed and not counted | 0 | 0 | holds |'
