@@ -10,7 +10,6 @@
 #include "engine/events.hpp"
 #include "server/extension.hpp"
 #include "server/owner.hpp"
-#include "server/extension.hpp"
 #include "settings/settings.hpp"
 
 namespace skene

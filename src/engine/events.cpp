@@ -120,6 +120,7 @@ insert_event(Oid relation, const char *user_id, const char *feature, const Porti
     TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(events), &TTSOpsHeapTuple);
     ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(events), values, nulls), slot, false);
     table_tuple_insert(events, slot, GetCurrentCommandId(true), 0, nullptr);
+    SKENE_INJECTION_POINT("inserted");
     insert_index_tuples(target, slot, estate);
     ExecCloseIndices(target);
     ExecDropSingleTupleTableSlot(slot);

@@ -271,6 +271,7 @@ reserve_all(const Call &call, int64 *taken)
             publish_hold(window.hold, xid);
             taken[i] = reserve_up_to(*window.escrow, amount, rule.limit, own);
             note_reserved(window.hold, taken[i]);
+            SKENE_INJECTION_POINT("reserved");
         }
         if (rule.kind == RuleKind::rate)
             fits = taken[i] == amount;
@@ -301,6 +302,7 @@ record(const Call &call, const int64 *taken)
     }
     insert_event(call.key.relation, call.request.user_id, call.request.feature, portions, count,
                  call.anchor);
+    SKENE_INJECTION_POINT("recorded");
 }
 
 [[noreturn]] void
@@ -366,6 +368,7 @@ give_back(const Call &call, int64 amount)
     if (!reserve_refund(*window.escrow, rest, own_use(window.number)))
         raise_contention(call.request.feature); /* another refund was faster */
     note_reserved(window.hold, -rest);
+    SKENE_INJECTION_POINT("given-back");
     return true;
 }
 
@@ -379,6 +382,7 @@ try_to_count(Call *call, int mark, Decision *decision)
     int64 taken[max_rules];
 
     open_for_counting(call);
+    SKENE_INJECTION_POINT("opened");
     if (is_repeat(call->request, KeyUse::consume))
         return Outcome::repeated;
     read_counters(*call, used);
@@ -394,6 +398,7 @@ try_to_count(Call *call, int mark, Decision *decision)
         return Outcome::ambiguous;
     if (!claim_key(call->request, KeyUse::consume))
         return is_repeat(call->request, KeyUse::consume) ? Outcome::repeated : Outcome::ambiguous;
+    SKENE_INJECTION_POINT("claimed");
     record(*call, taken);
     keep_holds(mark);
     for (int i = 0; i < call->open.resolution.rule_count; i++)

@@ -136,8 +136,11 @@ open_for_counting(Call *call)
         return;
     enter_owner(&scope, owner_of_function(call->request.function));
     bool share = resolve(call, latest_snapshot, true) && !private_view;
+    SKENE_INJECTION_POINT("resolved");
     uint32 to_load = enter_meter(call->key, generation, share, &call->open);
+    SKENE_INJECTION_POINT("entered");
     load_windows(*call, generation, to_load, true);
+    SKENE_INJECTION_POINT("loaded");
     leave_owner(&scope);
 }
 

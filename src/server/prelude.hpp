@@ -36,6 +36,7 @@ extern "C" {
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "common/pg_prng.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -64,6 +65,9 @@ extern "C" {
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#if PG_VERSION_NUM >= 170000
+#include "utils/injection_point.h"
+#endif
 #include "utils/inval.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -98,6 +102,18 @@ extern "C" {
     SKENE_EXPORT Datum name(PG_FUNCTION_ARGS);                        \
     }                                                                 \
     Datum name(PG_FUNCTION_ARGS)
+
+/*
+ * A place where a test makes the server fail; nothing unless the server was built for that.
+ * New in 17 (commit d86d20f0ba7), with an argument since 18 (commit 371f2db8b05).
+ */
+#if PG_VERSION_NUM >= 180000
+#define SKENE_INJECTION_POINT(name) INJECTION_POINT("skene-gate-" name, nullptr)
+#elif PG_VERSION_NUM >= 170000
+#define SKENE_INJECTION_POINT(name) INJECTION_POINT("skene-gate-" name)
+#else
+#define SKENE_INJECTION_POINT(name) ((void) 0)
+#endif
 
 namespace skene
 {

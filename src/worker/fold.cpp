@@ -139,6 +139,7 @@ make_customers(const Blocks &blocks)
         if (error)
             make_each_customer(blocks);
         all_made = error == nullptr;
+        SKENE_INJECTION_POINT("customers-made");
     }
     end_work(&scope);
     return all_made;
@@ -155,6 +156,7 @@ fold_blocks(const Blocks &blocks)
     PG_TRY();
     {
         run_on_blocks(&plan, fold_sql, blocks.first, blocks.end, false, SPI_OK_INSERT);
+        SKENE_INJECTION_POINT("folded");
     }
     PG_FINALLY();
     {
