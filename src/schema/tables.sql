@@ -161,7 +161,7 @@ CREATE TABLE skene.usage_events (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 1000000);
 ALTER TABLE skene.usage_events REPLICA IDENTITY FULL;
-CREATE INDEX usage_events_key ON skene.usage_events (user_id, feature);
+CREATE INDEX usage_events_key ON skene.usage_events (user_id);
 COMMENT ON TABLE skene.usage_events IS
     'Units committed but not yet folded into usage: one row for each admitted call';
 

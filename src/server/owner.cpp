@@ -1,5 +1,5 @@
 /*
- * owner.cpp: switching user and search_path around SPI.
+ * owner.cpp: switching user, search_path and planning around SPI.
  */
 #include "server/owner.hpp"
 
@@ -14,6 +14,9 @@ enter_owner(OwnerScope *scope, Oid owner)
     scope->guc_level = NewGUCNestLevel();
     (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                              GUC_ACTION_SAVE, true, 0, false);
+    /* a plan made while a table was empty is kept when it no longer is */
+    (void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                             true, 0, false);
     if (SPI_connect() != SPI_OK_CONNECT)
         elog(ERROR, "SPI_connect failed");
 }
@@ -46,7 +49,9 @@ run_prepared(SPIPlanPtr *plan, const char *sql, int argument_count, const Oid *t
     int result;
 
     if (!*plan) {
-        SPIPlanPtr fresh = SPI_prepare(sql, argument_count, const_cast<Oid *>(types));
+        /* all find rows by key, so nothing is gained by planning again for the values */
+        SPIPlanPtr fresh = SPI_prepare_cursor(sql, argument_count, const_cast<Oid *>(types),
+                                              CURSOR_OPT_GENERIC_PLAN);
         if (!fresh)
             elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
         if (SPI_keepplan(fresh) != 0)
