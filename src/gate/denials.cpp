@@ -98,6 +98,17 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
 
 } // namespace
 
+uint32
+hash_denial(const void *key, Size)
+{
+    auto *denial = static_cast<const DenialKey *>(key);
+    auto hash = [](const char *text) {
+        return hash_bytes(reinterpret_cast<const unsigned char *>(text),
+                          static_cast<int>(strlen(text)));
+    };
+    return hash_combine(hash(denial->user_id), hash(denial->feature));
+}
+
 const char *
 denial_kind_name(DenialKind kind)
 {

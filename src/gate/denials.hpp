@@ -28,6 +28,9 @@ struct DenialKey {
     TimestampTz window_start;
 };
 
+/* Hash a DenialKey by its customer and feature: most of its bytes are padding. */
+uint32 hash_denial(const void *key, Size size);
+
 struct DenialNote {
     DenialKey key;
     TimestampTz window_end;

@@ -72,8 +72,9 @@ startup_hook()
     }
     info.keysize = sizeof(DenialKey);
     info.entrysize = sizeof(DenialNote);
+    info.hash = hash_denial;
     notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
-                          HASH_ELEM | HASH_BLOBS);
+                          HASH_ELEM | HASH_FUNCTION);
     initialize_engine(GetNamedLWLockTranche("skene_gate") + 2);
     LWLockRelease(AddinShmemInitLock);
 }
