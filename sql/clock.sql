@@ -84,7 +84,9 @@ SELECT skene_consume('c1', 'export'), skene_consume('c1', 'export');
 RESET skene_gate.clock_offset;
 RESET ROLE;
 SET skene_gate.clock_offset = '11y';
+\set VERBOSITY sqlstate
 SET skene_gate.clock_offset = '3651d';
+\set VERBOSITY default
 REVOKE SET ON PARAMETER skene_gate.clock_offset FROM regress_skene_tester;
 SELECT skene.gate_time() - clock_timestamp() BETWEEN interval '-1 s' AND interval '0 s' AS now;
 

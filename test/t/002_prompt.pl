@@ -177,7 +177,7 @@ prompted('unheard', 'export', 'limit_reached queued 1 1', 'a denial during a loc
 # It must outlast deadlock_timeout, whose alarm would wake the worker once more.
 customer('unheard');
 $session = $node->background_psql('postgres');
-my $logged = -s $node->logfile;
+$logged = -s $node->logfile;
 $session->query_safe(q{BEGIN; LOCK TABLE skene.prompts});
 $node->safe_psql('postgres', q{SELECT skene_identify('silent', 'another@example.com')});
 $node->wait_for_log(qr/still waiting for .*Lock on relation/, $logged);
