@@ -7,7 +7,7 @@
 #   make check-drivers    the contract through real clients and PgBouncer; writes docs/drivers.md
 #   make check-sanitizers the core's tests and fuzz targets under ASan, UBSan and TSan
 #   make check-memory     assertions, valgrind and sanitizers, on a PostgreSQL 18 it builds
-#   make check-all        the suites on every major of PostgreSQL that can be had
+#   make check-all        the suites on every major of PostgreSQL that can be had, pg_upgrade
 #   make check-fresh      demo and check on a bare Debian 12
 #   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
 #   make soak             the proofs of counting for hours: races, crashes, load
@@ -64,14 +64,13 @@ check-examples: packages
 check-users: packages
 	@test/harness/check-users
 
-check-drivers:
-	@test/harness/packages pgbouncer openssl
+check-drivers: packages
 	@test/harness/check-drivers
 
 check-fresh:
 	@test/harness/check-fresh
 
-check-all:
+check-all: packages
 	@test/harness/check-all
 
 fuzz: packages
@@ -83,8 +82,7 @@ check-sanitizers: packages
 lint: packages
 	@test/lint/run
 
-check-memory:
-	@test/harness/packages valgrind bison flex bzip2
+check-memory: packages
 	@test/harness/check-memory
 
 soak: packages
