@@ -173,19 +173,6 @@ $session->query_safe('COMMIT');
 $session->quit;
 prompted('unheard', 'export', 'limit_reached queued 1 1', 'a denial during a lock wait is heard');
 
-# A denial comes while the worker waits for a lock, a wait which swallows the wake-up.
-# It must outlast deadlock_timeout, whose alarm would wake the worker once more.
-customer('unheard');
-$session = $node->background_psql('postgres');
-$logged = -s $node->logfile;
-$session->query_safe(q{BEGIN; LOCK TABLE skene.prompts});
-$node->safe_psql('postgres', q{SELECT skene_identify('silent', 'another@example.com')});
-$node->wait_for_log(qr/still waiting for .*Lock on relation/, $logged);
-$node->safe_psql('postgres', q{SELECT skene_consume('unheard', 'export')});
-$session->query_safe('COMMIT');
-$session->quit;
-prompted('unheard', 'export', 'limit_reached queued 1 1', 'a denial during a lock wait is heard');
-
 # a window that is over asks for nothing
 $node->safe_psql('postgres', q{
 	SELECT skene_consume('gone', 'export'), skene_consume('gone', 'export')});
