@@ -111,5 +111,5 @@ run_tap() {
     TESTLOGDIR="$scratch/tap/log" PATH="$bindir:$PATH" SKENE_SOURCE="$scratch/source" \
     SKENE_INSTALL="$scratch/install" SKENE_NEWER="${newer:-}" \
     PG_REGRESS="$pgxs_tests/regress/pg_regress" \
-    prove --timer -j2 -I "$pgxs_tests/perl" -I "$scratch/source/test/t" "$scratch/source/test/t/${1:-}"*.pl)
+    prove --timer -j"$(($(nproc) * 2))" -I "$pgxs_tests/perl" -I "$scratch/source/test/t" "$scratch/source/test/t/${1:-}"*.pl)
 }
