@@ -29,7 +29,8 @@ instrument() {
     environment="LD_PRELOAD='$(${CXX:-g++} -print-file-name=libasan.so):$(${CXX:-g++} -print-file-name=libstdc++.so.6)' \
       ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0:log_path='$scratch/reports/asan' \
       LSAN_OPTIONS=exitcode=0 UBSAN_OPTIONS=print_stacktrace=1"
-    under="-a '$bindir/postgres'"
+    # shellcheck disable=SC2016  # the wrapper's own
+    under='-a "$programs/postgres"'
     ;;
   *)
     echo "INSTRUMENT is valgrind or asan" >&2
@@ -38,9 +39,10 @@ instrument() {
   esac
   cat >"$bindir/postgres" <<WRAPPER
 #!/bin/bash
+programs=\${0%/*} # a copy of the installation has its own
 case \$1 in
--D) export PATH $environment; exec $under '$bindir/postgres.bare' "\$@" ;;
-*) exec -a '$bindir/postgres' '$bindir/postgres.bare' "\$@" ;;
+-D) export PATH $environment; exec $under "\$programs/postgres.bare" "\$@" ;;
+*) exec -a "\$programs/postgres" "\$programs/postgres.bare" "\$@" ;;
 esac
 WRAPPER
   chmod 755 "$bindir/postgres"
