@@ -24,7 +24,8 @@ my $prefix = $root . substr(dirname($bindir), length $ENV{SKENE_INSTALL});
 my ($libraries) = run_command([ "$prefix/bin/pg_config", '--pkglibdir' ]);
 my ($shared) = run_command([ "$prefix/bin/pg_config", '--sharedir' ]);
 
-# Put another package's files in place, as new files.
+# Put another package's files in place, each at once and whole, as dpkg does: a process on
+# its way out may be reading the old one.
 sub use_package
 {
 	my ($package) = @_;
@@ -32,8 +33,8 @@ sub use_package
 	{
 		my $target = $file =~ /\.so$/ ? $libraries : "$shared/extension";
 		$target .= '/' . basename($file);
-		unlink $target;
-		copy($file, $target) or die "copy $file: $!";
+		copy($file, "$target.new") or die "copy $file: $!";
+		rename "$target.new", $target or die "rename $target: $!";
 	}
 	return;
 }
