@@ -54,7 +54,7 @@ SKENE_FUNCTION(skene_wake_worker)
             ereport(WARNING,
                     (errmsg("no worker will run for this database"),
                      errdetail("At most %d databases of a server have one.", max_databases)));
-        rescan_at_commit();
+        rescan_at_commit(true);
         wake_at_commit(MyDatabaseId, wake_extension);
     } else {
         wake_at_commit(MyDatabaseId, strcmp(reason, "address") == 0 ? wake_address : wake_outbox);

@@ -31,6 +31,7 @@ constexpr int max_pending_wakes = 4;
 PendingWake pending_wakes[max_pending_wakes];
 int pending_wake_count = 0;
 bool pending_rescan = false;
+bool pending_install = false;
 
 void
 request_hook()
@@ -61,6 +62,7 @@ startup_hook()
         shared->notes_lock = &locks[1].lock;
         pg_atomic_init_u32(&shared->launcher_proc, 0);
         pg_atomic_init_u32(&shared->rescan, 0);
+        pg_atomic_init_u32(&shared->installed, InvalidOid);
         pg_atomic_init_u64(&shared->notes_lost, 0);
         for (WorkerSlot &slot : shared->slots) {
             pg_atomic_init_u32(&slot.database, InvalidOid);
@@ -87,6 +89,15 @@ set_latch_of(uint32 proc_plus_one)
         SetLatch(&ProcGlobal->allProcs[proc_plus_one - 1].procLatch);
 }
 
+/* Tell the launcher that this database has the extension, which it may remember otherwise. */
+void
+announce_installation()
+{
+    uint32 none = InvalidOid;
+    if (!pg_atomic_compare_exchange_u32(&shared->installed, &none, MyDatabaseId))
+        pg_atomic_write_u32(&shared->installed, several_databases);
+}
+
 void
 at_transaction_end(XactEvent event, void *)
 {
@@ -96,6 +107,8 @@ at_transaction_end(XactEvent event, void *)
             if (slot)
                 wake_worker(slot, pending_wakes[i].reasons);
         }
+        if (pending_install)
+            announce_installation();
         if (pending_rescan) {
             pg_atomic_write_u32(&shared->rescan, 1);
             wake_launcher();
@@ -104,7 +117,7 @@ at_transaction_end(XactEvent event, void *)
     /* a prepared transaction's wakes are left to the worker's safety poll */
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) {
         pending_wake_count = 0;
-        pending_rescan = false;
+        pending_rescan = pending_install = false;
     }
 }
 
@@ -155,7 +168,7 @@ claim_slot(Oid database)
     if (!slot) {
         slot = find_slot(InvalidOid);
         if (slot) {
-            slot->state = WorkerState::absent;
+            slot->state = WorkerState::wanted;
             slot->pid = 0;
             /* not bars: whoever dropped the slot's last database is about to lower its own */
             slot->failures = 0;
@@ -170,6 +183,13 @@ claim_slot(Oid database)
     }
     LWLockRelease(shared->lock);
     return slot;
+}
+
+void
+free_slot(WorkerSlot *slot)
+{
+    slot->state = WorkerState::absent;
+    pg_atomic_write_u32(&slot->database, InvalidOid);
 }
 
 void
@@ -205,9 +225,10 @@ wake_at_commit(Oid database, uint32 reasons)
 }
 
 void
-rescan_at_commit()
+rescan_at_commit(bool installed)
 {
     pending_rescan = shared != nullptr;
+    pending_install = pending_install || installed;
 }
 
 } // namespace skene

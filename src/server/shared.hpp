@@ -23,7 +23,7 @@ constexpr uint32 wake_fold = 64;      /* usage was counted */
 
 enum class WorkerState : uint8 { absent, wanted, starting, running, failed, incompatible };
 
-constexpr int max_databases = 128;
+constexpr int max_databases = 128; /* with the extension */
 
 /* One database; all but the atomics are guarded by Shared::lock. */
 struct WorkerSlot {
@@ -47,9 +47,12 @@ struct Shared {
     LWLock *notes_lock;             /* the hash of notes */
     pg_atomic_uint32 launcher_proc; /* index into allProcs + 1; 0 = no launcher */
     pg_atomic_uint32 rescan;        /* databases may have come or gone */
+    pg_atomic_uint32 installed;     /* which database got the extension, or several_databases */
     pg_atomic_uint64 notes_lost;    /* denials that found no room */
     WorkerSlot slots[max_databases];
 };
+
+constexpr Oid several_databases = OID_MAX;
 
 /* Null when the library was not preloaded. */
 extern Shared *shared;
@@ -61,11 +64,17 @@ void request_shared_memory();
 /* Raise 55000 with the line to add unless the library was preloaded. */
 void require_preload();
 
-/* The slot of a database, or null; lock-free, safe in a commit callback. */
+/*
+ * The slot of a database, or null; lock-free, safe in a commit callback. Without the lock
+ * it may be another database's a moment later, unless its worker runs.
+ */
 WorkerSlot *find_slot(Oid database);
 
-/* The slot of a database, taking a free one; null when all are taken. */
+/* The slot of a database, taking a free one for its worker; null when all are taken. */
 WorkerSlot *claim_slot(Oid database);
+
+/* Give a slot back; under the lock. */
+void free_slot(WorkerSlot *slot);
 
 /* Set reasons and wake the worker; lock-free, safe in a commit callback. */
 void wake_worker(WorkerSlot *slot, uint32 reasons);
@@ -74,7 +83,7 @@ void wake_launcher();
 /* Arrange for wake_worker at commit of the current transaction. */
 void wake_at_commit(Oid database, uint32 reasons);
 
-/* Arrange for the launcher to look at all databases after commit. */
-void rescan_at_commit();
+/* Arrange for the launcher to look at all databases after commit; installed: in this one, too. */
+void rescan_at_commit(bool installed);
 
 } // namespace skene

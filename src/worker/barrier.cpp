@@ -110,11 +110,16 @@ database_of_command(Node *statement)
     }
 }
 
-/* Stop a slot's worker and wait for its exit, at most barrier_wait_ms. */
+/* Stop a database's worker and wait for its exit, at most barrier_wait_ms. */
 void
-raise_barrier(WorkerSlot *slot)
+raise_barrier(Oid database)
 {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    WorkerSlot *slot = find_slot(database);
+    if (!slot) {
+        LWLockRelease(shared->lock);
+        return;
+    }
     if (!barring[slot - shared->slots]) {
         barring[slot - shared->slots] = true;
         barring_count++;
@@ -158,7 +163,7 @@ void
 note_command(Node *statement)
 {
     if (IsA(statement, CreatedbStmt)) {
-        rescan_at_commit();
+        rescan_at_commit(false);
     } else if (IsA(statement, AlterDatabaseSetStmt)) {
         Oid database = get_database_oid(castNode(AlterDatabaseSetStmt, statement)->dbname, true);
         if (OidIsValid(database))
@@ -173,9 +178,8 @@ utility_hook(PlannedStmt *planned, const char *query, bool read_only_tree,
 {
     Node *statement = planned->utilityStmt;
     Oid database = IsTransactionState() ? database_of_command(statement) : InvalidOid;
-    WorkerSlot *slot = OidIsValid(database) ? find_slot(database) : nullptr;
-    if (slot)
-        raise_barrier(slot);
+    if (OidIsValid(database))
+        raise_barrier(database);
     (previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)(
         planned, query, read_only_tree, context, params, environment, destination, completion);
     if (IsTransactionState())
@@ -192,7 +196,7 @@ access_hook(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, vo
         object_id == get_extension_oid("skene_gate", true)) {
         forget_version();
         wake_at_commit(MyDatabaseId, wake_extension);
-        rescan_at_commit(); /* a worker that left has to be started */
+        rescan_at_commit(false); /* a worker that left has to be started */
     }
 }
 

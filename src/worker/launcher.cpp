@@ -1,8 +1,8 @@
 /*
  * launcher.cpp: starting and restarting workers.
  *
- *            scan finds database, or CREATE EXTENSION commits
- *   absent ------------------------------------------------> wanted
+ *            CREATE or ALTER EXTENSION commits
+ *   absent ------------------------------------------------> wanted <-- scan finds database
  *     ^                                                        | register
  *     | no extension here                                      v
  *     +------------------------------------------------- starting
@@ -11,6 +11,10 @@
  *     +--------------------------------------------------- running
  *     (incompatible in place of absent: its SQL objects are of another version)
  *                        wanted/failed <-- exit (backoff) ----+
+ *
+ * Slots are for databases with the extension, and a few at a time for others, which their
+ * workers look into once: one without it gives its slot back, and is not looked into again
+ * before the extension is installed there.
  *
  * The launcher connects to no database and runs only after recovery, so a standby
  * has no workers until it is promoted. A worker tells of its exit by clearing its
@@ -34,18 +38,56 @@ constexpr int max_starting = 2;
 BackgroundWorkerHandle *handles[max_databases];
 bool registration_failed = false;
 
+List *without_extension = NIL; /* databases, as their workers saw them */
+bool not_looked_into = false;  /* does a database wait for a slot? */
+
 void
 release_launcher(int, Datum)
 {
     pg_atomic_write_u32(&shared->launcher_proc, 0);
 }
 
-/* Give a slot to every database that may have the extension; free those of dropped ones. */
+/* Count the slots in a state; free ones are absent. */
+int
+count_slots(WorkerState state)
+{
+    int count = 0;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    for (const WorkerSlot &slot : shared->slots)
+        count += slot.state == state;
+    LWLockRelease(shared->lock);
+    return count;
+}
+
+/* How many more databases may be given a slot to be looked into. */
+int
+room_to_look()
+{
+    return max_starting - count_slots(WorkerState::wanted) - count_slots(WorkerState::starting);
+}
+
+/* No longer remember that databases were without the extension that have it now. */
+void
+note_installations()
+{
+    Oid installed = pg_atomic_exchange_u32(&shared->installed, InvalidOid);
+    if (installed == several_databases) {
+        list_free(without_extension);
+        without_extension = NIL;
+    } else if (OidIsValid(installed)) {
+        without_extension = list_delete_oid(without_extension, installed);
+    }
+}
+
+/* Give slots to databases that may have the extension; free those of dropped ones. */
 void
 scan_databases()
 {
     bool exists[max_databases] = {};
+    int room = room_to_look();
+    List *still_without = NIL;
 
+    not_looked_into = false;
     StartTransactionCommand();
     (void) GetTransactionSnapshot();
     Relation relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -53,10 +95,13 @@ scan_databases()
     while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
         auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
         WorkerSlot *slot = find_slot(database->oid);
-        if (!slot && database->datallowconn && !database->datistemplate) {
-            slot = claim_slot(database->oid);
-            if (slot)
-                pg_atomic_fetch_or_u32(&slot->reasons, wake_extension);
+        if (!slot && list_member_oid(without_extension, database->oid)) {
+            MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+            still_without = lappend_oid(still_without, database->oid);
+            MemoryContextSwitchTo(context);
+        } else if (!slot && database->datallowconn && !database->datistemplate) {
+            slot = room-- > 0 ? claim_slot(database->oid) : nullptr;
+            not_looked_into = not_looked_into || !slot;
         }
         if (slot)
             exists[slot - shared->slots] = true;
@@ -64,6 +109,8 @@ scan_databases()
     table_endscan(scan);
     table_close(relation, AccessShareLock);
     CommitTransactionCommand();
+    list_free(without_extension);
+    without_extension = still_without;
 
     for (int i = 0; i < max_databases; i++) {
         WorkerSlot *slot = &shared->slots[i];
@@ -72,7 +119,7 @@ scan_databases()
             continue;
         LWLockAcquire(shared->lock, LW_EXCLUSIVE);
         if (slot->pid == 0)
-            pg_atomic_write_u32(&slot->database, InvalidOid);
+            free_slot(slot);
         LWLockRelease(shared->lock);
         forget_denials(database, nullptr);
     }
@@ -136,6 +183,7 @@ advance_slot(int index, TimestampTz now, int starting)
     WorkerSlot *slot = &shared->slots[index];
     int64 wait = scan_interval_ms;
     bool start = false;
+    bool without = false;
 
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     Oid database = pg_atomic_read_u32(&slot->database);
@@ -143,6 +191,9 @@ advance_slot(int index, TimestampTz now, int starting)
         bool gone = slot->state == WorkerState::absent || slot->state == WorkerState::incompatible;
         if (gone && (pg_atomic_read_u32(&slot->reasons) & wake_extension))
             slot->state = WorkerState::wanted;
+        without = slot->state == WorkerState::absent;
+        if (without)
+            free_slot(slot); /* an installation that commits just now has us look again */
         if (slot->state == WorkerState::starting && died_early(index)) {
             slot->state = WorkerState::failed;
             slot->next_start = TimestampTzPlusMilliseconds(now, backoff_ms(++slot->failures));
@@ -162,6 +213,11 @@ advance_slot(int index, TimestampTz now, int starting)
     }
     LWLockRelease(shared->lock);
 
+    if (without) {
+        MemoryContextSwitchTo(TopMemoryContext);
+        without_extension = list_append_unique_oid(without_extension, database);
+        wait = not_looked_into ? 1 : wait;
+    }
     if (start && !register_worker(index, database)) {
         LWLockAcquire(shared->lock, LW_EXCLUSIVE);
         slot->state = WorkerState::wanted;
@@ -170,17 +226,6 @@ advance_slot(int index, TimestampTz now, int starting)
         wait = retry_registration_ms;
     }
     return wait;
-}
-
-int
-count_starting()
-{
-    int starting = 0;
-    LWLockAcquire(shared->lock, LW_SHARED);
-    for (const WorkerSlot &slot : shared->slots)
-        starting += slot.state == WorkerState::starting;
-    LWLockRelease(shared->lock);
-    return starting;
 }
 
 } // namespace
@@ -222,11 +267,13 @@ skene_launcher_main(Datum)
             ProcessConfigFile(PGC_SIGHUP);
         }
         TimestampTz now = GetCurrentTimestamp();
-        if (pg_atomic_exchange_u32(&shared->rescan, 0) || now >= next_scan) {
+        bool rescan = pg_atomic_exchange_u32(&shared->rescan, 0);
+        note_installations();
+        if (rescan || now >= next_scan || (not_looked_into && room_to_look() > 0)) {
             scan_databases();
             next_scan = TimestampTzPlusMilliseconds(now, scan_interval_ms);
         }
-        int starting = count_starting();
+        int starting = count_slots(WorkerState::starting);
         for (int i = 0; i < max_databases; i++) {
             int64 slot_wait = advance_slot(i, now, starting);
             if (slot_wait == 0) {
@@ -235,6 +282,9 @@ skene_launcher_main(Datum)
             }
             wait = Min(wait, slot_wait);
         }
+        /* a worker that runs does not say so; with all slots taken, one that is freed does */
+        if (not_looked_into && find_slot(InvalidOid))
+            wait = Min(wait, 1000);
         /* a wait inside the scan, for a lock or since 18 for a read, resets the latch too */
         if (InterruptPending || ConfigReloadPending || pg_atomic_read_u32(&shared->rescan) != 0)
             continue;

@@ -48,9 +48,10 @@ release_slot(int code, Datum)
                                        GetCurrentTimestamp(), 1000 * (1 << Min(slot->failures, 8)));
     }
     bool gone = slot->state == WorkerState::absent;
+    Oid database = pg_atomic_read_u32(&slot->database); /* without a pid the slot is not ours */
     LWLockRelease(shared->lock);
     if (gone)
-        forget_denials(pg_atomic_read_u32(&slot->database), nullptr);
+        forget_denials(database, nullptr);
     wake_launcher();
 }
 

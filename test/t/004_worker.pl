@@ -63,6 +63,17 @@ stops_soon('fast stop with idle workers');
 $node->start;
 workers_are($node, 'app other', 'they come back with the server');
 
+# a slot is for databases with the extension; others are looked into and give it back
+my $slots = q{SELECT string_agg(datname, ' ' ORDER BY datname COLLATE "C")
+                FROM skene.worker_slots() s JOIN pg_database d ON d.oid = s.database_oid};
+ok($node->poll_query_until('app', $slots, 'app other'), 'a database without it takes no slot');
+$node->safe_psql('plain', 'BEGIN; CREATE EXTENSION skene_gate; ROLLBACK');
+$node->safe_psql('plain', 'CREATE EXTENSION skene_gate');
+workers_are($node, 'app other plain', 'one that was without it gets a worker when it comes');
+$node->safe_psql('plain', 'DROP EXTENSION skene_gate');
+workers_are($node, 'app other', 'loses it when it goes');
+ok($node->poll_query_until('app', $slots, 'app other'), 'and gives its slot back');
+
 my $pid = worker_pid($node, 'app');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 worker_runs($node, 'app', 'a terminated worker comes back', $pid);
