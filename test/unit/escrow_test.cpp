@@ -654,4 +654,44 @@ TEST(EscrowRace, ThreadsStayWithinLimits)
     }
 }
 
+/* Nothing but the two words, as fast as threads can: an update that is lost is seen. */
+TEST(EscrowRace, NoUpdateIsLost)
+{
+    constexpr int64_t limit = 1000;
+    constexpr OwnUse none = {0, 0};
+    Escrow counter{};
+    std::atomic<int64_t> committed{limit / 2};
+    std::atomic<int> ready{0};
+    std::atomic<int> failures{0};
+    std::vector<std::thread> threads;
+
+    set_committed(counter, limit / 2);
+    for (int t = 0; t < 4; t++) {
+        threads.emplace_back([&, t] {
+            int64_t units = 0;
+            ready++;
+            while (ready < 4)
+                std::this_thread::yield();
+            for (int i = 0; i < 1000000 * soak_factor(); i++) {
+                bool commits = (i + t) % 3 != 0;
+                bool refunds = (i / 64 + t) % 2 == 0;
+                bool reserved = refunds      ? reserve_refund(counter, 1, none)
+                                : i % 2 == 0 ? reserve(counter, 1, limit, none) == Offer::admitted
+                                             : reserve_up_to(counter, 1, limit, none) == 1;
+                if (!reserved)
+                    continue;
+                failures += counter.hi > limit || counter.lo < 0;
+                settle(counter, refunds ? -1 : 1, commits);
+                units += commits ? (refunds ? -1 : 1) : 0;
+            }
+            committed += units;
+        });
+    }
+    for (std::thread &thread : threads)
+        thread.join();
+    EXPECT_EQ(failures, 0);
+    EXPECT_EQ(counter.lo, committed);
+    EXPECT_EQ(counter.hi, committed);
+}
+
 } // namespace
