@@ -62,6 +62,8 @@ SELECT fails($$ SELECT * FROM skene_usage(NULL::text) $$);
 SELECT fails($$ SELECT * FROM skene_consume_request(NULL::text, 'GET', '/export') $$);
 SELECT fails($$ SELECT * FROM skene_consume_request('u1', NULL, '/export') $$);
 SELECT fails($$ SELECT * FROM skene_consume_request('u1', 'GET', NULL) $$);
+SELECT fails($$ SELECT * FROM skene_consume_request('u1', 'GET', '/export', on_no_match => NULL) $$);
+SELECT fails($$ SELECT * FROM skene_consume_request('u1', 'GET', '/export', on_no_match => 'ignore') $$);
 SELECT fails(format($$ SELECT * FROM skene_consume_request('u1', 'GET', %L, on_no_match => 'error') $$, repeat('/é', 10000)));
 SELECT fails($$ SELECT skene_identify(NULL::text, 'a@example.com') $$);
 SELECT fails($$ SELECT skene_set_plan(NULL::text, 'pro') $$);
@@ -155,6 +157,21 @@ SELECT fails($$ SELECT skene_grant_role('regress_skene_nobody', 'app') $$);
 SELECT fails($$ UPDATE skene.customers SET user_id = '' $$);
 SELECT fails($$ UPDATE skene.entitlements SET usage_limit = -1 $$);
 SELECT fails($$ INSERT INTO skene.plans (plan, rank, is_default) VALUES ('second', 2, true) $$);
+SELECT fails($$ SELECT skene.note_enqueue() $$);
+
+-- What is written into the tables by hand is found when it is used.
+BEGIN;
+UPDATE skene.features SET period = 'soon' WHERE feature = 'export';
+SELECT fails($$ SELECT * FROM skene_decide('u1', 'export') $$);
+ROLLBACK;
+BEGIN;
+INSERT INTO skene.settings (name, value) VALUES ('timeZone', 'Mars/Olympus');
+SELECT fails($$ SELECT * FROM skene_decide('u1', 'export') $$);
+ROLLBACK;
+BEGIN; -- a type that another version's script made
+ALTER TYPE skene_decision ADD ATTRIBUTE extra integer;
+SELECT fails($$ SELECT * FROM skene_decide('u1', 'export') $$);
+ROLLBACK;
 
 -- Nothing of all this changed anything.
 SELECT contents() = :'before' AS unchanged;

@@ -87,6 +87,12 @@ SELECT skene_stripe_webhook('{}'::text, signature('{}'));
 SELECT skene_stripe_webhook('not json'::text, signature('not json'));
 SELECT skene_stripe_webhook('\xff'::bytea, 't=' || t || ',v1=' || hmac_sha256(convert_to(t || '.', 'UTF8') || '\xff', 'whsec_test_skene_gate_0123456789abcdef'))
   FROM (SELECT extract(epoch FROM clock_timestamp())::bigint AS t) AS clock;
+SELECT skene_stripe_webhook(thin, signature(thin))
+  FROM (SELECT '{"id": "evt_thin", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered", "livemode": false, "created": "2026-01-01T00:00:00.000Z"}') AS event (thin);
+-- without the secret nobody is believed
+SET skene_gate.stripe_webhook_secret_file = '';
+SELECT skene_stripe_webhook(:'payload'::text, signature(:'payload'));
+RESET skene_gate.stripe_webhook_secret_file;
 SELECT deliver('evt_0', 0, 'invoice.paid', '{"id": "in_1", "object": "invoice"}', livemode => true);
 
 -- A subscription is created, changes and ends.

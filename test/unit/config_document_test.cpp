@@ -253,6 +253,7 @@ TEST(ConfigDocument, RefusesFeaturesThatMakeNoSense)
         {"{features:{a:{warnAt:101}}}",
          "1:22 warnAt must be whole numbers from 1 to 100 (per cent), not \"101\"", ""},
         {"{features:{a:{message:5}}}", "1:23 message must be a string, not a number", ""},
+        {"{features:{a:{message:{}}}}", "1:23 message must be a string, not an object", ""},
         {"{features:{a:{message:''}}}", "1:23 message must not be empty", ""},
         {"{features:{a:{prompt:true}}}", "1:22 prompt must be an object, null or false", ""},
         {"{features:{a:{prompt:{type:'sms'}}}}",

@@ -230,6 +230,8 @@ TEST(ConfigSyntax, AcceptsEveryFormOfAFile)
              "const c = {a: 1}; export default c;",
              "const c = {a: 1} as const\nexport default c",
              "const c: Config = {a: 1}; export default c satisfies Config;",
+             "const c: { kind: 'x' } & types.Loop = {a: 1}; export default c;",
+             "const c: 'x' | (() => void) = {a: 1}; export default c;",
              "const c: Array<Record<string, 'x'>>[] = {a: 1}; export default c;",
              "export const c = defineLoop({a: 1})\nexport default c",
              "let b = {b: 1}; var c = {a: 1}; export default c",
@@ -286,6 +288,9 @@ TEST(ConfigSyntax, RefusesEverythingElseWithItsPlace)
         {"module.export = {}", "1:8 expected \"exports\" after \"module.\", found \"export\""},
         {"import {a} fro", "1:15 expected a module's name in quotes after import, found the end of "
                            "the document"},
+        {"import 'a' with 1", "1:17 expected \"{\" after the module's name, found \"1\""},
+        {"const a = require 1", "1:19 expected \"(\" after require, found \"1\""},
+        {"export default f.({})", "1:18 expected a name after \".\", found \"(\""},
         {"type X = {}; export default {}", "1:1 \"type\" is not a value"},
         {"export default {} as ;", "1:22 expected a type, found \";\""},
         {"export default f<{a({})", "1:17 this bracket is not closed"},

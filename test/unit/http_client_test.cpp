@@ -263,6 +263,7 @@ TEST_F(HttpClientTest, ReadsRetryAfterInBothForms)
         {"-5", -1, -1},
         {"1.5", -1, -1},
         {"soon", -1, -1},
+        {"Soon", -1, -1},
         {"", -1, -1},
     };
     for (const auto &c : cases) {
