@@ -96,6 +96,14 @@ is( $node->safe_psql('postgres', q{
 		  FROM skene.outbox WHERE user_id = 'hostile'}),
 	'{}|["hostile@example.com"]|f|t|f|t', 'a name gets neither into headers nor into markup');
 
+# past the grace its plan is lost, and the prompt asks for the payment
+customer('owing');
+$node->safe_psql('postgres', q{
+	INSERT INTO skene.subscriptions (subscription_id, user_id, source, plan, status, past_due_since)
+	VALUES ('sub_owing', 'owing', 'stripe', 'pro', 'past_due', clock_timestamp() - interval '8 days')});
+$node->safe_psql('postgres', q{SELECT skene_consume('owing', 'export')});
+prompted('owing', 'export', 'past_due queued 1 1', 'a payment that failed');
+
 customer('templated');
 $node->safe_psql('postgres', q{SELECT skene_consume('templated', 'hosted')});
 prompted('templated', 'hosted', 'limit_reached queued 1 1', 'a template hosted at Resend');

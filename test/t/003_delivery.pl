@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use POSIX qw(mkfifo);
 use SkeneGate;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -27,13 +28,14 @@ sub set
 	return;
 }
 
-# Have a message enqueued for a new customer.
+# Have a message enqueued for each of some new customers.
 sub enqueue
 {
-	my ($user) = @_;
-	sql(qq{SELECT skene_identify('$user', '$user\@example.com');
-	       SELECT skene_consume('$user', 'export'), skene_consume('$user', 'export')});
-	wait_until($node, 'postgres', "SELECT count(*) = 1 FROM skene.outbox WHERE user_id = '$user'");
+	my $users = join ', ', map { "'$_'" } @_;
+	sql(qq{SELECT skene_identify(u, u || '\@example.com') FROM unnest(ARRAY[$users]) u;
+	       SELECT skene_consume(u, 'export'), skene_consume(u, 'export') FROM unnest(ARRAY[$users]) u});
+	wait_until($node, 'postgres',
+		'SELECT count(*) = ' . @_ . " FROM skene.outbox WHERE user_id IN ($users)");
 	return;
 }
 
@@ -172,6 +174,34 @@ delivery_is('lea', 'pending 0 queued', 'meanwhile nothing is sent');
 set('resend_api_key_file', $key_file);
 delivery_is('lea', 'sent 1 200 sent', 'with a good file it is');
 
+# The same rules hold for every secret; that of the webhook is read at each call.
+sub refusal_of
+{
+	my ($path) = @_;
+	my (undef, undef, $stderr) = $node->psql('postgres',
+		"SET skene_gate.stripe_webhook_secret_file = '$path';\nSELECT skene_stripe_webhook('{}'::text, 't=1,v1=00')");
+	return $stderr =~ /DETAIL:  (.*)/ ? $1 : $stderr;
+}
+my $secrets = PostgreSQL::Test::Utils::tempdir();
+mkfifo("$secrets/fifo", 0600) or BAIL_OUT("mkfifo: $!");
+symlink $node->data_dir . '/key', "$secrets/link" or BAIL_OUT("symlink: $!");
+my $named = 'the file named by skene_gate.stripe_webhook_secret_file';
+for my $case (
+	[ '', 'skene_gate.stripe_webhook_secret_file is not set.' ],
+	[ $secrets, "$named is not a regular file." ],
+	[ "$secrets/fifo", "$named is not a regular file." ],
+	[ '/dev/zero', "$named is not a regular file." ],
+	[ '/etc/passwd', "$named has group or world access; it needs mode 0600, or 0640 if owned by root." ],
+	[ "$secrets/link",
+		"$named lies in the data directory, so that copies of it would carry the secret." ],
+	[ write_secret('blank', " \t\n"), "$named is empty." ],
+	[ write_secret('large', 'x' x 100_000), "$named is too large." ],
+	[ write_secret('good', 'whsec_0123456789abcdef'), 'No v1 signature matches a configured secret.' ])
+{
+	my ($path, $expected) = @$case;
+	is(refusal_of($path), $expected, "the webhook's secret in '$path'");
+}
+
 for my $bad ([ 'resend_api_key_file', 'key' ], [ 'resend_base_url', 'http://api.resend.com' ])
 {
 	my ($name, $value) = @$bad;
@@ -194,14 +224,36 @@ is( sql(q{SELECT skene.settle_outbox(outbox_id, gen_random_uuid(), 'sent', 200, 
 is( sql(qq{SELECT count(*) FROM pg_stat_activity a WHERE to_json(a)::text LIKE '%' || '$api_key' || '%'
               AND pid <> pg_backend_pid()}), '0', 'pg_stat_activity does not show the key');
 
+resend_fault({ kind => 'hang', times => 7 });
+enqueue(map { "hung_$_" } 2 .. 8);
+resend_requests($requests + 9);
+enqueue('nia');
+enqueue('pia');    # so the worker has looked for nia's by now
+delivery_is('nia', 'pending 0 queued', 'eight of them do');
+
 my $pid = worker_pid($node, 'postgres');
 kill 'KILL', $pid;
 worker_runs($node, 'postgres', 'the worker comes back after a crash', $pid);
+delivery_is('nia', 'sent 1 200 sent', 'and sends what it had no hand free for');
 delivery_is('hung', 'leased 1 queued', 'the lease holds still');
 sql(q{UPDATE skene.outbox SET lease_expires_at = clock_timestamp() WHERE state = 'leased'});
 $node->reload;
 delivery_is('hung', 'sent 2 200 sent', 'when it has run out, the message is sent again');
 is(scalar(requests_for('hung')), 2, 'under the same key');
+
+# No faster than told ------------------------------------------------------------------------
+
+# Whatever was saved up before, within a time no more than rate * (1 s + time) may leave.
+set('resend_rate', 4);
+sql(q{SELECT skene_pause('resend')});
+enqueue(map { "quick_$_" } 1 .. 8);
+my $resumed = sql(q{SELECT clock_timestamp() FROM skene_resume('resend')});
+wait_until($node, 'postgres',
+	q{SELECT count(*) = 8 FROM skene.outbox WHERE user_id LIKE 'quick%' AND state = 'sent'});
+is( sql(qq{SELECT max(first_attempt_at) >= '$resumed'::timestamptz + interval '1 s'
+             FROM skene.outbox WHERE user_id LIKE 'quick%'}),
+	't', 'eight messages at four a second, the first four at once: the last after a second');
+set('resend_rate', 100);
 
 # In the end -------------------------------------------------------------------------------
 
