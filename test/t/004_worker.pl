@@ -68,7 +68,12 @@ my $slots = q{SELECT string_agg(datname, ' ' ORDER BY datname COLLATE "C")
                 FROM skene.worker_slots() s JOIN pg_database d ON d.oid = s.database_oid};
 ok($node->poll_query_until('app', $slots, 'app other'), 'a database without it takes no slot');
 $node->safe_psql('plain', 'BEGIN; CREATE EXTENSION skene_gate; ROLLBACK');
-$node->safe_psql('plain', 'CREATE EXTENSION skene_gate');
+my $installing = $node->background_psql('plain');
+$installing->query_safe('BEGIN; CREATE EXTENSION skene_gate');
+$node->reload;    # wakes the launcher
+ok($node->poll_query_until('app', $slots, 'app other'), 'nor one where it is not there yet');
+$installing->query_safe('COMMIT');
+$installing->quit;
 workers_are($node, 'app other plain', 'one that was without it gets a worker when it comes');
 $node->safe_psql('plain', 'DROP EXTENSION skene_gate');
 workers_are($node, 'app other', 'loses it when it goes');
@@ -118,6 +123,14 @@ soon('postgres', 'CREATE DATABASE copy TEMPLATE app', 'CREATE DATABASE with it a
 workers_are($node, 'app copy other', 'and the copy has a worker too');
 soon('postgres', 'DROP DATABASE copy', 'DROP DATABASE');
 workers_are($node, 'app other', 'ends its worker only');
+
+$pid = worker_pid($node, 'app');
+soon('postgres', "ALTER DATABASE app CONNECTION LIMIT 50 IS_TEMPLATE true;\nALTER ROLE stranger RENAME TO foreigner",
+	'commands that do not need the database for themselves');
+is(worker_pid($node, 'app'), $pid, 'leave the worker alone');
+soon('postgres', "SET ROLE creator;\nCREATE DATABASE mine TEMPLATE app", 'whoever may create databases may copy a template');
+workers_are($node, 'app mine other', 'and both have a worker');
+soon('postgres', "DROP DATABASE mine;\nALTER DATABASE app IS_TEMPLATE false", 'DROP DATABASE');
 
 hang('app');
 soon('postgres', 'DROP DATABASE plain', 'DROP of another database, while a request hangs');
