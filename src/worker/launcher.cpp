@@ -237,7 +237,7 @@ register_launcher()
 
     launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
     launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    launcher.bgw_restart_time = 5;
+    launcher.bgw_restart_time = 1;
     strlcpy(launcher.bgw_library_name, "skene_gate", sizeof(launcher.bgw_library_name));
     strlcpy(launcher.bgw_function_name, "skene_launcher_main", sizeof(launcher.bgw_function_name));
     strlcpy(launcher.bgw_name, "skene_gate launcher", sizeof(launcher.bgw_name));
