@@ -56,6 +56,10 @@ SELECT skene_override('u3', 'export', 500, expires_at => now() - interval '1 sec
 SELECT allowed, reason, used, usage_limit, remaining FROM skene_check('u3', 'export');
 SELECT skene_override('u3', 'reports', 1);
 SELECT skene_consume('u3', 'reports'), skene_consume('u3', 'reports');
+SELECT skene_override('u3', 'export', 7);
+SELECT usage_limit FROM skene_check('u3', 'export');
+TRUNCATE skene.overrides;
+SELECT usage_limit FROM skene_check('u3', 'export');
 
 -- Plans, both ways; what was used is carried along.
 SELECT skene_set_plan('u1', 'pro');

@@ -99,5 +99,16 @@ becomes(q{SELECT denials = 10 FROM skene.prompts WHERE user_id = 'ada'}, 'they a
 becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'ada'}, 'and its mail follows');
 is(sql('SELECT notes_lost, denials_dropped FROM skene.worker_slots()'), '0|0', 'not one denial is lost');
 
-$_->quit for $session, $brief, $answered, $expired;
+# The fold -------------------------------------------------------------------------
+
+my $identifying = $node->background_psql('postgres');
+$identifying->query_safe(q{BEGIN; SELECT skene_identify('eli', 'eli@example.com')});
+sql("SELECT skene_consume('$_', 'export')") for qw(eli flo);
+becomes(q{SELECT used = 1 FROM skene.usage WHERE user_id = 'flo'},
+	'a customer who is being identified does not hold up the usage of others');
+is(sql(q{SELECT count(*) FROM skene.usage_events WHERE user_id = 'eli'}), '1', 'its own waits');
+$identifying->query_safe('COMMIT');
+becomes(q{SELECT used = 1 FROM skene.usage WHERE user_id = 'eli'}, 'and follows');
+
+$_->quit for $session, $brief, $answered, $expired, $identifying;
 done_testing();

@@ -10,7 +10,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('faults');
-$node->append_conf('postgresql.conf', "max_logical_replication_workers = 0\nmax_worker_processes = 1");
+$node->append_conf('postgresql.conf', <<'CONF');
+max_logical_replication_workers = 0
+max_worker_processes = 1
+skene_gate.max_reservations = 256
+CONF
 $node->start;
 
 sub sql { return $node->safe_psql('app', $_[0]) }
@@ -61,9 +65,17 @@ $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
 worker_runs($node, 'postgres', 'with one it runs');
 
+install($node, 'app');
+sql("SELECT skene_identify('r' || i) FROM generate_series($_, $_ + 149) i") for 1, 151;
+like(
+	error_of($node, 'app', q{SELECT count(skene_consume('r' || i, 'export')) FROM generate_series(1, 300) i}),
+	qr/53400: too many reservations.*DETAIL: .* 256.*HINT: .*skene_gate.max_reservations/s,
+	'one transaction that counts for more customers than there is room for');
+is(sql(q{SELECT count(*) FILTER (WHERE skene_consume('r' || i, 'export')) FROM generate_series(1, 200) i}),
+	'200', 'has taken nothing');
+
 # Another extension of the same name ---------------------------------------------------
 
-install($node, 'app');
 deny('before');
 prompted('before', 1, 'the worker has worked');
 sql('BEGIN; DROP EXTENSION skene_gate; CREATE EXTENSION skene_gate; COMMIT');
