@@ -313,6 +313,7 @@ SyntaxParser::parse_constant()
         skip_type();
     text.expect('=', "the name of the constant");
     if (text.accept_word("require")) {
+        text.skip_blanks();
         if (text.peek() != '(')
             text.refuse_here("\"(\" after require");
         skip_balanced();

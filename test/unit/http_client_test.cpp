@@ -227,7 +227,9 @@ TEST_F(HttpClientTest, TellsWhatBecameOfARequest)
     for (const OutcomeCase &c : cases) {
         SCOPED_TRACE(c.path);
         HttpRequest request = request_to(server.url(c.path));
-        request.total_timeout_ms = 150;
+        /* only what hangs is meant to run out of time, also on a busy machine */
+        bool hangs = std::string_view(c.path).find("hang") != std::string_view::npos;
+        request.total_timeout_ms = hangs ? 300 : 10000;
         Answer got = ask(request);
         EXPECT_EQ(int(got.response.outcome), int(c.outcome));
         EXPECT_EQ(got.response.status, c.status);
