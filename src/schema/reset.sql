@@ -17,8 +17,9 @@ BEGIN
     -- wait for prompts that the worker is writing, and have it wait for us
     LOCK TABLE skene.prompts IN SHARE ROW EXCLUSIVE MODE;
     PERFORM skene.forget_denials($1);
-    DELETE FROM skene.usage u WHERE $1 IS NULL OR u.user_id = $1;
+    -- events first: the fold moves them into usage, and may commit between the two
     DELETE FROM skene.usage_events e WHERE $1 IS NULL OR e.user_id = $1;
+    DELETE FROM skene.usage u WHERE $1 IS NULL OR u.user_id = $1;
     DELETE FROM skene.idempotency_keys k WHERE $1 IS NULL OR k.user_id = $1;
     DELETE FROM skene.prompts p WHERE $1 IS NULL OR p.user_id = $1;
     DELETE FROM skene.outbox o

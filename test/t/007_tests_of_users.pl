@@ -169,6 +169,26 @@ $session->query_safe('COMMIT');
 $reset->quit;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM skene.prompts'), '0', 'and forgets what it wrote');
 
+# a fold that is about to commit; done by hand, so that it stops there
+$node->safe_psql('postgres', q{ALTER SYSTEM SET skene_gate.fold_interval = '1h'});
+$node->reload;
+$node->safe_psql('postgres', q{SELECT skene_identify('folded', 'f@example.com'); SELECT skene_consume('folded', 'export')});
+$session->query_safe(q{
+	BEGIN; LOCK TABLE skene.usage_events IN SHARE ROW EXCLUSIVE MODE;
+	WITH gone AS (DELETE FROM skene.usage_events WHERE user_id = 'folded' RETURNING *)
+	INSERT INTO skene.usage (user_id, feature, period, window_start, window_end, used)
+	SELECT user_id, feature, period, window_start, window_end, amount FROM gone});
+$reset = $node->background_psql('postgres');
+$reset->query_until(qr/begun/, "\\echo begun\nSELECT skene_reset('folded');\n\\echo done\n");
+wait_until($node, 'postgres', q{
+	SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE query LIKE 'SELECT skene_reset(''folded%'});
+$session->query_safe('COMMIT');
+$reset->quit;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM skene.usage_totals WHERE user_id = 'folded'}),
+	'0', 'usage is forgotten while it is folded');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET skene_gate.fold_interval');
+$node->reload;
+
 $node->safe_psql('postgres', q{
 	SELECT count(skene_identify('pgbench-' || i, 'p@example.com')) FROM generate_series(0, 3) AS i});
 $node->pgbench(
