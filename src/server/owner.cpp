@@ -6,17 +6,32 @@
 namespace skene
 {
 
+namespace
+{
+
+struct Pinned {
+    const char *name;
+    const char *value;
+};
+
+/*
+ * A plan made while a table was empty is kept when it no longer is, so it must not be a
+ * scan of the table; one that has no other way looks expensive, and would be compiled.
+ */
+constexpr Pinned pinned[] = {
+    {"search_path", "pg_catalog, pg_temp"}, {"enable_seqscan", "off"}, {"jit", "off"}};
+
+} // namespace
+
 void
 enter_owner(OwnerScope *scope, Oid owner)
 {
     GetUserIdAndSecContext(&scope->caller, &scope->caller_context);
     SetUserIdAndSecContext(owner, scope->caller_context | SECURITY_LOCAL_USERID_CHANGE);
     scope->guc_level = NewGUCNestLevel();
-    (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                             GUC_ACTION_SAVE, true, 0, false);
-    /* a plan made while a table was empty is kept when it no longer is */
-    (void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-                             true, 0, false);
+    for (const Pinned &setting : pinned)
+        (void) set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION,
+                                 GUC_ACTION_SAVE, true, 0, false);
     if (SPI_connect() != SPI_OK_CONNECT)
         elog(ERROR, "SPI_connect failed");
 }
