@@ -24,6 +24,8 @@ install($node, 'source');
 fill_tables($node, 'source');
 my $rows = rows_of($node, 'source');
 unlike($rows, qr/\|0\|/, 'no table is empty');
+is( $node->safe_psql('source', q{SELECT EXISTS (SELECT FROM skene.usage) AND EXISTS (SELECT FROM skene.usage_events)}),
+	't', 'of usage some is folded and some is not');
 
 # Dump and restore, by an owner who is no superuser ----------------------------------------
 

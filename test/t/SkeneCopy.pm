@@ -58,24 +58,25 @@ sub settle
 	return;
 }
 
-# A query for each of the extension's relations of a kind, their results in one list.
+# A query for each of the extension's relations that a condition picks, their results in
+# one list.
 sub of_each
 {
-	my ($node, $database, $kind, $format) = @_;
+	my ($node, $database, $condition, $format) = @_;
 	my $query = $node->safe_psql($database, qq{
 		SELECT string_agg(format(\$format\$$format\$format\$, relname), ' UNION ALL ' ORDER BY relname)
-		  FROM pg_class WHERE relnamespace = 'skene'::regnamespace AND relkind = '$kind'
-		   AND relname <> 'instance'});
+		  FROM pg_class WHERE relnamespace = 'skene'::regnamespace AND ($condition)});
 	return $node->safe_psql($database, $query);
 }
 
-# Number and digest of the rows of every table but instance, which tells copies apart.
-# Columns may be left out by name.
+# Number and digest of the rows of every table but instance, which tells copies apart. Of
+# usage it is the totals: the fold may be at work. Columns may be left out by name.
 sub rows_of
 {
 	my ($node, $database, @without) = @_;
 	my $without = join ',', @without;
-	return of_each($node, $database, 'r', qq{
+	return of_each($node, $database, q{relname = 'usage_totals'
+		OR relkind = 'r' AND relname NOT IN ('instance', 'usage', 'usage_events')}, qq{
 		SELECT '%1\$s', count(*), md5(string_agg(t, E'\\n' ORDER BY t COLLATE "C"))
 		  FROM (SELECT (to_jsonb(r) - '{$without}'::text[])::text AS t FROM skene.%1\$I r) AS rows});
 }
@@ -83,7 +84,7 @@ sub rows_of
 sub sequences_of
 {
 	my ($node, $database) = @_;
-	return of_each($node, $database, 'S', q{SELECT '%1$s', last_value, is_called FROM skene.%1$I});
+	return of_each($node, $database, "relkind = 'S'", q{SELECT '%1$s', last_value, is_called FROM skene.%1$I});
 }
 
 sub state_of
