@@ -8,18 +8,21 @@
  */
 #include "core/http_client.hpp"
 
+#include "core/plain_text.hpp"
 #include "core/retry_after.hpp"
 
 #include <curl/curl.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <memory>
 #include <new>
+#include <poll.h>
 #include <string>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -33,6 +36,7 @@ namespace
 {
 
 constexpr size_t max_header_bytes = 16 * 1024;
+constexpr size_t max_sockets = 512; /* a connection has one, and its resolver */
 
 /* One request and its answer; libcurl's callbacks write here and nowhere else. */
 struct Transfer {
@@ -50,6 +54,7 @@ struct Transfer {
     bool headers_cut = false;
     size_t header_bytes = 0;
     int64_t retry_after_s = -1;
+    int should_retry = -1;
     size_t body_size = 0;
     char curl_error[CURL_ERROR_SIZE] = {};
     char body[max_response_bytes];
@@ -125,20 +130,33 @@ add_header(Transfer *transfer, std::string_view name, std::string_view value)
     return true;
 }
 
+/* The value of a header line, null when it is another header. */
+const char *
+value_of(const char *line, size_t size, std::string_view name)
+{
+    return size >= name.size() && curl_strnequal(line, name.data(), name.size())
+               ? line + name.size()
+               : nullptr;
+}
+
 /* libcurl: one line of the response's header, the status line included. */
 size_t
 on_header(char *data, size_t, size_t size, void *context)
 {
-    constexpr std::string_view wanted = "retry-after:";
     auto *transfer = static_cast<Transfer *>(context);
     transfer->header_bytes += size;
     if (transfer->header_bytes > max_header_bytes) {
         transfer->headers_cut = true;
         return 0;
     }
-    if (size >= wanted.size() && curl_strnequal(data, wanted.data(), wanted.size()))
+    const char *end = data + size;
+    if (const char *value = value_of(data, size, "retry-after:"))
         transfer->retry_after_s =
-            parse_retry_after({data + wanted.size(), size - wanted.size()}, std::time(nullptr));
+            parse_retry_after({value, static_cast<size_t>(end - value)}, std::time(nullptr));
+    if (const char *value = value_of(data, size, "stripe-should-retry:")) {
+        std::string_view said = trim({value, static_cast<size_t>(end - value)});
+        transfer->should_retry = said == "true" ? 1 : said == "false" ? 0 : -1;
+    }
     return size;
 }
 
@@ -219,7 +237,12 @@ set_options(Transfer *transfer, const std::string &url, const std::string &user_
 
     set(CURLOPT_URL, url.c_str());
     set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_PROXY, ""); /* the server's environment does not redirect mail */
+    set(CURLOPT_PROXY, request.proxy); /* the server's environment does not redirect mail */
+    set(CURLOPT_NOPROXY, "127.0.0.1,localhost,::1");
+    if (*request.ca_file) {
+        set(CURLOPT_CAINFO, request.ca_file);
+        set(CURLOPT_CAPATH, static_cast<const char *>(nullptr));
+    }
     set(CURLOPT_USERAGENT, user_agent.c_str());
     set(CURLOPT_HTTPHEADER, transfer->headers);
     set(CURLOPT_POST, 1L);
@@ -234,7 +257,7 @@ set_options(Transfer *transfer, const std::string &url, const std::string &user_
 
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout_ms));
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.total_timeout_ms));
-    set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set(CURLOPT_LOW_SPEED_LIMIT, 10L); /* bytes a second */
     set(CURLOPT_LOW_SPEED_TIME, 15L);
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_QUICK_EXIT, 1L);
@@ -320,8 +343,11 @@ class HttpClient
     CURLM *multi = nullptr;
     std::string user_agent;
     std::vector<std::unique_ptr<Transfer>> transfers; /* easy handles are used again */
+    std::vector<pollfd> sockets;                      /* that libcurl waits for */
+    int64_t timer_at = -1;                            /* when it wants to be called; -1 = never */
     Transfer *shown = nullptr; /* its body was handed out by the last next_response() */
     int in_flight = 0;         /* started and not handed out */
+    int running = 0;           /* of those, not finished */
 };
 
 namespace
@@ -336,6 +362,7 @@ clear_transfer(Transfer *transfer)
     transfer->begun = transfer->body_cut = transfer->headers_cut = false;
     transfer->header_bytes = 0;
     transfer->retry_after_s = -1;
+    transfer->should_retry = -1;
     transfer->curl_error[0] = '\0';
 }
 
@@ -367,6 +394,11 @@ queue_transfer(HttpClient *client, Transfer *transfer, const std::string &url,
     if (!request.idempotency_key.empty() &&
         !add_header(transfer, "Idempotency-Key: ", request.idempotency_key))
         return "the idempotency key is not a valid header value";
+    if (!request.extra_header.empty()) {
+        if (!valid_header_value(request.extra_header))
+            return "the extra header is not valid";
+        add_line(transfer, std::string(request.extra_header).c_str());
+    }
     add_line(transfer, "Expect:"); /* no 100-continue: a round trip for large bodies */
 
     SignalsBlocked blocked;
@@ -376,14 +408,71 @@ queue_transfer(HttpClient *client, Transfer *transfer, const std::string &url,
     return nullptr;
 }
 
+/* Milliseconds of a clock that does not go back. */
+int64_t
+clock_ms()
+{
+    auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+/* libcurl: wait for this socket from now on, or no longer. */
+int
+on_socket(CURL *, curl_socket_t fd, int what, void *context, void *)
+{
+    auto &sockets = static_cast<HttpClient *>(context)->sockets;
+    auto known = std::find_if(sockets.begin(), sockets.end(),
+                              [fd](const pollfd &one) { return one.fd == fd; });
+    if (what == CURL_POLL_REMOVE) {
+        if (known != sockets.end())
+            sockets.erase(known);
+        return 0;
+    }
+    short events = static_cast<short>(((what & CURL_POLL_IN) ? POLLIN : 0) |
+                                      ((what & CURL_POLL_OUT) ? POLLOUT : 0));
+    if (known != sockets.end())
+        known->events = events;
+    else if (sockets.size() <
+             sockets.capacity()) /* reserved: an exception must not reach libcurl */
+        sockets.push_back({fd, events, 0});
+    else
+        return -1;
+    return 0;
+}
+
+/* libcurl: call again in so many milliseconds; -1 = no need to. */
+int
+on_timer(CURLM *, long timeout_ms, void *context)
+{
+    auto *client = static_cast<HttpClient *>(context);
+    client->timer_at = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
+    return 0;
+}
+
 /* Let libcurl do what it can without waiting; returns how many are unfinished. */
 int
 move_transfers(HttpClient *client)
 {
     SignalsBlocked blocked;
-    int running = client->in_flight;
-    curl_multi_perform(client->multi, &running);
-    return running;
+    pollfd ready[max_sockets];
+    size_t count = client->sockets.size();
+
+    /* of a copy: libcurl changes the list meanwhile */
+    std::copy(client->sockets.begin(), client->sockets.end(), ready);
+    if (count > 0 && ::poll(ready, count, 0) > 0) {
+        for (size_t i = 0; i < count; i++) {
+            int what = ((ready[i].revents & (POLLIN | POLLHUP)) ? CURL_CSELECT_IN : 0) |
+                       ((ready[i].revents & POLLOUT) ? CURL_CSELECT_OUT : 0) |
+                       ((ready[i].revents & (POLLERR | POLLNVAL)) ? CURL_CSELECT_ERR : 0);
+            if (what)
+                curl_multi_socket_action(client->multi, ready[i].fd, what, &client->running);
+        }
+    }
+    if (client->timer_at >= 0 && client->timer_at <= clock_ms()) {
+        client->timer_at = -1;
+        curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &client->running);
+    }
+    return client->running;
 }
 
 } // namespace
@@ -393,12 +482,13 @@ move_transfers(HttpClient *client)
  * PostgreSQL process: OpenSSL writes to sockets that a peer may have closed.
  */
 HttpClient *
-open_http_client(std::string_view user_agent) noexcept
+open_http_client(std::string_view user_agent, int connections_per_host) noexcept
 try {
     if (!valid_header_value(user_agent))
         return nullptr;
     auto client = std::make_unique<HttpClient>();
     client->user_agent = user_agent;
+    client->sockets.reserve(max_sockets);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return nullptr;
     client->multi = curl_multi_init();
@@ -406,8 +496,13 @@ try {
         curl_global_cleanup();
         return nullptr;
     }
-    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 16L);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 8L);
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 2L * connections_per_host);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+                      static_cast<long>(connections_per_host));
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, &on_socket);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client.get());
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, &on_timer);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client.get());
     curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
     return client.release();
 } catch (...) {
@@ -458,6 +553,7 @@ start_request(HttpClient *client, const HttpRequest &request, char *reason,
     transfer->body_size = 0;
     transfer->busy = true;
     client->in_flight++;
+    client->running++;
     return true;
 }
 
@@ -471,9 +567,29 @@ poll_requests(HttpClient *client, int timeout_ms) noexcept
     int running = move_transfers(client);
     if (running == 0 || running < client->in_flight || timeout_ms <= 0)
         return running;
-    if (curl_multi_poll(client->multi, nullptr, 0, timeout_ms, nullptr) != CURLM_OK)
-        usleep(10000); /* out of memory: do not let the caller spin */
+    int within = poll_within(client);
+    if (within >= 0)
+        timeout_ms = std::min(timeout_ms, within);
+    (void) ::poll(client->sockets.data(), client->sockets.size(), timeout_ms);
     return move_transfers(client);
+}
+
+int
+waiting_sockets(const HttpClient *client, HttpSocket *sockets, int max) noexcept
+{
+    int count = 0;
+    for (const pollfd &one : client->sockets)
+        if (count < max)
+            sockets[count++] = {one.fd, (one.events & POLLIN) != 0, (one.events & POLLOUT) != 0};
+    return count;
+}
+
+int
+poll_within(const HttpClient *client) noexcept
+{
+    if (client->timer_at < 0)
+        return -1;
+    return static_cast<int>(std::clamp<int64_t>(client->timer_at - clock_ms(), 0, 3600 * 1000));
 }
 
 /* Take one finished transfer; its body stays until the next call. */
@@ -500,6 +616,11 @@ next_response(HttpClient *client, HttpResponse *response) noexcept
     response->retry_after_s = transfer->retry_after_s;
     response->body = transfer->body;
     response->body_size = transfer->body_size;
+    response->should_retry = transfer->should_retry;
+    response->dns_us = measured(*transfer, CURLINFO_NAMELOOKUP_TIME_T);
+    response->connect_us = measured(*transfer, CURLINFO_CONNECT_TIME_T);
+    response->tls_us = measured(*transfer, CURLINFO_APPCONNECT_TIME_T);
+    response->first_byte_us = measured(*transfer, CURLINFO_STARTTRANSFER_TIME_T);
     response->total_us = measured(*transfer, CURLINFO_TOTAL_TIME_T);
 
     curl_multi_remove_handle(client->multi, easy);

@@ -3,8 +3,9 @@
  *
  * Lives in the worker only. The caller drives it: start() queues a request,
  * poll() waits for at most the time given and moves transfers on, next() takes
- * finished ones. Nothing here calls the server; signals are blocked around calls
- * that may start libcurl's resolver thread, so that it never runs our handlers.
+ * finished ones. A caller with more to wait for asks for the sockets and the time, waits
+ * by itself, and polls without waiting. Nothing here calls the server; signals are blocked
+ * around calls that may start libcurl's resolver thread, so that it never runs our handlers.
  */
 #pragma once
 
@@ -21,7 +22,10 @@ struct HttpRequest {
     std::string_view bearer_token; /* Authorization: Bearer; may be empty */
     std::string_view content_type;
     std::string_view idempotency_key; /* may be empty */
+    std::string_view extra_header;    /* "Name: value", ours; may be empty */
     std::string_view body;            /* copied */
+    const char *proxy = "";           /* URL; "" = none, whatever the environment says */
+    const char *ca_file = "";         /* PEM of whom to trust; "" = the system's */
     int32_t connect_timeout_ms = 5000;
     int32_t total_timeout_ms = 30000;
 };
@@ -37,10 +41,23 @@ struct HttpResponse {
     HttpOutcome outcome = HttpOutcome::unknown;
     int32_t status = 0;         /* HTTP status when answered */
     int64_t retry_after_s = -1; /* delta-seconds or HTTP-date, as seconds from now; -1 = none */
+    int should_retry = -1;      /* Stripe-Should-Retry: 1 true, 0 false, -1 = not said */
     char error[256] = {};       /* which phase failed and how; no secret, no URL query */
     const char *body = nullptr; /* first max_response_bytes; valid until the next call */
     size_t body_size = 0;
+    /* since the start; 0 = never got there, or a connection was used again */
+    int64_t dns_us = 0;
+    int64_t connect_us = 0; /* libcurl before 7.89 counts TLS in */
+    int64_t tls_us = 0;
+    int64_t first_byte_us = 0;
     int64_t total_us = 0;
+};
+
+/* A socket to wait for. */
+struct HttpSocket {
+    int fd;
+    bool read;
+    bool write;
 };
 
 /* Bytes of a response that are kept; a longer body is cut off and still counts as answered. */
@@ -49,7 +66,7 @@ constexpr size_t max_response_bytes = 64 * 1024;
 class HttpClient;
 
 /* One client for the life of the worker; null when libcurl cannot start. */
-HttpClient *open_http_client(std::string_view user_agent) noexcept;
+HttpClient *open_http_client(std::string_view user_agent, int connections_per_host = 8) noexcept;
 void close_http_client(HttpClient *client) noexcept;
 
 /* Queue a request; false with a reason when the URL, a header or memory forbids it. */
@@ -58,6 +75,12 @@ bool start_request(HttpClient *client, const HttpRequest &request, char *reason,
 
 /* Wait up to timeout_ms for traffic and move transfers on; returns how many are under way. */
 int poll_requests(HttpClient *client, int timeout_ms) noexcept;
+
+/* The sockets to wait for, at most max of them; returns how many. */
+int waiting_sockets(const HttpClient *client, HttpSocket *sockets, int max) noexcept;
+
+/* Milliseconds until poll_requests() must be called whatever the sockets do; -1 = no matter. */
+int poll_within(const HttpClient *client) noexcept;
 
 /* Take one finished transfer; false when there is none. */
 bool next_response(HttpClient *client, HttpResponse *response) noexcept;

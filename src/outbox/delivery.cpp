@@ -188,7 +188,7 @@ start(const Leased &leased, const Secret &key)
     request.body = leased.body;
     if (!start_request(client, request, reason, sizeof(reason))) {
         flight.answered = true;
-        flight.delivery.verdict = Verdict::dead;
+        flight.delivery.verdict = Verdict::bury;
         snprintf(flight.delivery.error, sizeof(flight.delivery.error), "not sent: %s", reason);
     }
 }
@@ -255,7 +255,7 @@ verdict_name(Verdict verdict)
         return "sent";
     case Verdict::halt:
         return "halt";
-    case Verdict::dead:
+    case Verdict::bury:
         return "dead";
     default:
         return "retry";
@@ -291,7 +291,7 @@ settle(Flight *flight)
     } else {
         report_error(delivery.error);
     }
-    if (delivery.verdict == Verdict::dead)
+    if (delivery.verdict == Verdict::bury)
         ereport(WARNING, (errmsg("skene_gate gave up on message " INT64_FORMAT ": %s",
                                  flight->outbox_id, delivery.error)));
     else if (delivery.verdict == Verdict::halt)

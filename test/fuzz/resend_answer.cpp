@@ -1,5 +1,5 @@
 /*
- * resend_answer.cpp: fuzz target of judge_resend() and parse_retry_after().
+ * resend_answer.cpp: fuzz target of the judges of answers, and of parse_retry_after().
  *
  * Input: outcome and status ("answered 429"), attempts, Retry-After, body.
  */
@@ -50,16 +50,36 @@ allowed_wait(const Delivery &delivery, int64_t retry_after_s)
 {
     switch (delivery.verdict) {
     case Verdict::sent:
-    case Verdict::dead:
+    case Verdict::bury:
         return delivery.wait_s == 0;
     case Verdict::retry:
-        return delivery.wait_s >= std::max<int64_t>(1, retry_after_s) &&
-               delivery.wait_s <= std::max<int64_t>(900, retry_after_s);
+        return delivery.wait_s >= std::max<int64_t>(1, std::min<int64_t>(retry_after_s, 3600)) &&
+               delivery.wait_s <= std::max<int64_t>(900, std::min<int64_t>(retry_after_s, 3600));
+    case Verdict::wait:
+        return delivery.wait_s >= 1 && delivery.wait_s <= 3600;
     case Verdict::halt:
         return delivery.wait_s >= std::max<int64_t>(300, retry_after_s) &&
                delivery.wait_s <= max_retry_after_s;
     }
     return false;
+}
+
+void
+check(const Delivery &delivery, const HttpResponse &response)
+{
+    require(memchr(delivery.error, '\0', sizeof delivery.error));
+    require(is_printable(delivery.error));
+    require(memchr(delivery.provider_id, '\0', sizeof delivery.provider_id));
+    require(is_printable(delivery.provider_id));
+    require(allowed_wait(delivery, response.retry_after_s));
+    if (response.outcome != HttpOutcome::answered)
+        require(delivery.verdict == Verdict::retry && delivery.uncertain);
+    if (delivery.verdict == Verdict::sent) /* only the provider's word counts */
+        require((response.status >= 200 && response.status < 300) || response.status == 409);
+    if (delivery.verdict == Verdict::sent || delivery.verdict == Verdict::bury)
+        require(!delivery.uncertain);
+    if (delivery.provider_id[0])
+        require(delivery.verdict == Verdict::sent);
 }
 
 } // namespace
@@ -77,18 +97,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         response.body_size = body.size();
         response.retry_after_s = read_retry_after(retry_after);
     }
-    Delivery delivery = judge_resend(response, number(attempts), 0.25);
-
-    require(memchr(delivery.error, '\0', sizeof delivery.error));
-    require(is_printable(delivery.error));
-    require(memchr(delivery.provider_id, '\0', sizeof delivery.provider_id));
-    require(is_printable(delivery.provider_id));
-    require(allowed_wait(delivery, response.retry_after_s));
-    if (response.outcome != HttpOutcome::answered)
-        require(delivery.verdict == Verdict::retry);
-    if (delivery.verdict == Verdict::sent) /* only Resend's word counts */
-        require((response.status >= 200 && response.status < 300) || response.status == 409);
-    if (delivery.provider_id[0])
-        require(delivery.verdict == Verdict::sent);
+    BatchItem items[3];
+    for (const Delivery &delivery :
+         {judge_resend(response, number(attempts), 0.25),
+          judge_stripe(response, number(attempts), 0.25),
+          judge_resend_batch(response, number(attempts), 0.25, items, 3)})
+        check(delivery, response);
+    for (const BatchItem &item : items) {
+        require(memchr(item.error, '\0', sizeof item.error));
+        require(is_printable(item.error));
+        require(memchr(item.provider_id, '\0', sizeof item.provider_id));
+        require(is_printable(item.provider_id));
+        require(!item.refused || !item.provider_id[0]);
+    }
+    (void) fits_resend_batch(body);
     return 0;
 }

@@ -58,26 +58,26 @@ const Case cases[] = {
     {301, nullptr, "", -1, Verdict::halt, 300},
     {308, nullptr, page, 7, Verdict::halt, 300},
 
-    {400, "validation_error", nullptr, -1, Verdict::dead, 0},
-    {400, "invalid_idempotency_key", nullptr, -1, Verdict::dead, 0},
+    {400, "validation_error", nullptr, -1, Verdict::bury, 0},
+    {400, "invalid_idempotency_key", nullptr, -1, Verdict::bury, 0},
     {400, "invalid_api_key", nullptr, -1, Verdict::halt, 300},
     {400, nullptr, R"({"name":"validation_error","message":"API key is invalid"})", -1,
      Verdict::halt, 300},
-    {422, "missing_required_field", nullptr, -1, Verdict::dead, 0},
-    {422, "invalid_parameter", nullptr, -1, Verdict::dead, 0},
-    {422, "some_new_name", nullptr, -1, Verdict::dead, 0},
-    {404, "not_found", nullptr, -1, Verdict::dead, 0},
+    {422, "missing_required_field", nullptr, -1, Verdict::bury, 0},
+    {422, "invalid_parameter", nullptr, -1, Verdict::bury, 0},
+    {422, "some_new_name", nullptr, -1, Verdict::bury, 0},
+    {404, "not_found", nullptr, -1, Verdict::bury, 0},
     {404, nullptr, page, -1, Verdict::halt, 300},
     {405, nullptr, page, -1, Verdict::halt, 300},
-    {413, nullptr, page, -1, Verdict::dead, 0},
-    {451, "security_error", nullptr, -1, Verdict::dead, 0},
+    {413, nullptr, page, -1, Verdict::bury, 0},
+    {451, "security_error", nullptr, -1, Verdict::bury, 0},
 
     {401, "missing_api_key", nullptr, -1, Verdict::halt, 300},
     {401, "restricted_api_key", nullptr, -1, Verdict::halt, 300},
     {403, "invalid_api_key", nullptr, -1, Verdict::halt, 300},
     {403, "suspended_api_key", nullptr, -1, Verdict::halt, 300},
     {403, "validation_error", nullptr, -1, Verdict::halt, 300},
-    {403, "invalid_from_address", nullptr, -1, Verdict::dead, 0},
+    {403, "invalid_from_address", nullptr, -1, Verdict::bury, 0},
     {403, nullptr, cloudflare, -1, Verdict::halt, 300},
     {407, nullptr, page, -1, Verdict::halt, 300},
 
@@ -88,10 +88,11 @@ const Case cases[] = {
 
     {408, nullptr, page, -1, Verdict::retry, 2},
     {425, nullptr, page, -1, Verdict::retry, 2},
-    {429, "rate_limit_exceeded", nullptr, -1, Verdict::retry, 2},
-    {429, "rate_limit_exceeded", nullptr, 1, Verdict::retry, 2},
-    {429, "rate_limit_exceeded", nullptr, 60, Verdict::retry, 60},
-    {429, nullptr, page, -1, Verdict::retry, 2},
+    {429, "rate_limit_exceeded", nullptr, -1, Verdict::wait, 2},
+    {429, "rate_limit_exceeded", nullptr, 0, Verdict::wait, 1},
+    {429, "rate_limit_exceeded", nullptr, 60, Verdict::wait, 60},
+    {429, "rate_limit_exceeded", nullptr, 86400, Verdict::wait, 3600},
+    {429, nullptr, page, -1, Verdict::wait, 2},
     {429, "daily_quota_exceeded", nullptr, -1, Verdict::halt, 86400},
     {429, "monthly_quota_exceeded", nullptr, -1, Verdict::halt, 86400},
     {429, "daily_quota_exceeded", nullptr, 7200, Verdict::halt, 7200},
@@ -99,6 +100,7 @@ const Case cases[] = {
 
     {500, "application_error", nullptr, -1, Verdict::retry, 2},
     {503, "service_unavailable", nullptr, 120, Verdict::retry, 120},
+    {503, "service_unavailable", nullptr, 86400, Verdict::retry, 3600},
     {502, nullptr, page, -1, Verdict::retry, 2},
     {520, nullptr, "", -1, Verdict::retry, 2},
 };
@@ -115,6 +117,136 @@ TEST(DeliveryPolicy, JudgesEveryAnswerResendCanGive)
         EXPECT_EQ(got.wait_s, c.wait_s);
         EXPECT_EQ(*got.error == '\0', got.verdict == Verdict::sent && c.status < 300);
     }
+}
+
+TEST(DeliveryPolicy, KnowsWhatMayHaveBeenAcceptedAndWhenTheProviderFails)
+{
+    const struct {
+        int status;
+        const char *body;
+        bool uncertain, failing;
+    } seen[] = {
+        {200, "{}", false, false}, {200, page, true, false}, /* of a proxy that sent it on? */
+        {302, "", false, false},   {401, "{}", false, false}, {403, cloudflare, false, false},
+        {408, page, true, true},   {409, page, false, false}, {422, "{}", false, false},
+        {429, "{}", false, false}, {500, "{}", true, true},   {503, page, true, true},
+    };
+    for (const auto &c : seen) {
+        SCOPED_TRACE(c.status);
+        for (auto judge : {judge_resend, judge_stripe}) {
+            Delivery got = judge(answer(c.status, c.body), 1, 0);
+            EXPECT_EQ(got.uncertain, c.uncertain);
+            EXPECT_EQ(got.failing, c.failing);
+        }
+    }
+    HttpResponse silent;
+    silent.outcome = HttpOutcome::not_sent;
+    EXPECT_FALSE(judge_resend(silent, 1, 0).uncertain);
+    EXPECT_TRUE(judge_resend(silent, 1, 0).failing);
+    silent.outcome = HttpOutcome::unknown;
+    EXPECT_TRUE(judge_resend(silent, 1, 0).uncertain);
+    EXPECT_TRUE(judge_resend(silent, 1, 0).failing);
+}
+
+TEST(DeliveryPolicy, JudgesEveryAnswerStripeCanGive)
+{
+    const std::string json = R"({"error":{"type":"t","code":"c","message":"why"}})";
+    const struct {
+        int status;
+        std::string body;
+        int should_retry; /* Stripe-Should-Retry; -1 = absent */
+        int64_t retry_after_s;
+        Verdict verdict;
+        int64_t wait_s;
+    } stripe_cases[] = {
+        {200, R"({"id":"cus_1"})", -1, -1, Verdict::sent, 0},
+        {200, R"({"id":"cus_1"})", 1, -1, Verdict::sent, 0},
+        {200, page, -1, -1, Verdict::halt, 300},
+        {301, "", -1, -1, Verdict::halt, 300},
+        {400, json, -1, -1, Verdict::bury, 0}, /* idempotency_error too */
+        {400, json, 1, -1, Verdict::retry, 2},
+        {400, page, -1, -1, Verdict::halt, 300},
+        {401, json, -1, -1, Verdict::halt, 300},
+        {402, json, -1, -1, Verdict::bury, 0},
+        {403, json, -1, -1, Verdict::halt, 300},
+        {404, json, -1, -1, Verdict::bury, 0},
+        {404, page, -1, -1, Verdict::halt, 300},
+        {409, json, -1, -1, Verdict::retry, 2},
+        {409, json, 0, -1, Verdict::bury, 0},
+        {429, json, -1, -1, Verdict::wait, 2},
+        {429, json, 0, -1, Verdict::wait, 2},
+        {429, json, 1, 9, Verdict::wait, 9},
+        {500, json, -1, -1, Verdict::retry, 2},
+        {500, json, 0, -1, Verdict::bury, 0},
+        {502, page, -1, 30, Verdict::retry, 30},
+    };
+    for (const auto &c : stripe_cases) {
+        SCOPED_TRACE(std::to_string(c.status) + " " + c.body + " " +
+                     std::to_string(c.should_retry));
+        HttpResponse response = answer(c.status, c.body, c.retry_after_s);
+        response.should_retry = c.should_retry;
+        Delivery got = judge_stripe(response, 1, no_jitter);
+        EXPECT_EQ(int(got.verdict), int(c.verdict));
+        EXPECT_EQ(got.wait_s, c.wait_s);
+    }
+    EXPECT_STREQ(judge_stripe(answer(402, json), 1, 0).error, "HTTP 402 t c: why");
+    EXPECT_STREQ(judge_stripe(answer(200, R"({"id":"cus_1"})"), 1, 0).provider_id, "cus_1");
+}
+
+TEST(DeliveryPolicy, TellsTheMessagesOfABatchApart)
+{
+    BatchItem items[4];
+    std::string body = R"({"data":[{"id":"a"},{"id":"b"}],)"
+                       R"("errors":[{"index":0,"message":"No."},{"index":2,"message":7}]})";
+    Delivery got = judge_resend_batch(answer(200, body), 1, 0, items, 4);
+    EXPECT_EQ(int(got.verdict), int(Verdict::sent));
+    EXPECT_TRUE(items[0].refused);
+    EXPECT_STREQ(items[0].error, "refused in a batch: No.");
+    EXPECT_FALSE(items[1].refused);
+    EXPECT_STREQ(items[1].provider_id, "a");
+    EXPECT_STREQ(items[1].error, "");
+    EXPECT_TRUE(items[2].refused);
+    EXPECT_FALSE(items[3].refused);
+    EXPECT_STREQ(items[3].provider_id, "b");
+}
+
+TEST(DeliveryPolicy, DoesNotGuessIdsWhenABatchsAnswerDoesNotAddUp)
+{
+    for (std::string body : {R"({"data":[{"id":"a"}]})", R"({"data":"a"})", "[]", "7",
+                             R"({"data":[{"id":"a"},{"id":"b"},{"id":"c"}]})",
+                             R"({"errors":[{"index":9},{"index":-1},{"index":"0"},1]})"}) {
+        BatchItem items[2];
+        Delivery got = judge_resend_batch(answer(200, body), 1, 0, items, 2);
+        EXPECT_EQ(int(got.verdict), int(Verdict::sent)) << body;
+        for (const BatchItem &item : items) {
+            EXPECT_FALSE(item.refused) << body;
+            EXPECT_STREQ(item.provider_id, "") << body;
+            EXPECT_STRNE(item.error, "") << body;
+        }
+    }
+}
+
+TEST(DeliveryPolicy, JudgesABatchThatWasRefusedAsAWhole)
+{
+    BatchItem items[2];
+    EXPECT_EQ(int(judge_resend_batch(answer(422, refusal(422, "validation_error")), 1, 0, items, 2)
+                      .verdict),
+              int(Verdict::bury));
+    EXPECT_EQ(int(judge_resend_batch(answer(500, page), 1, 0, items, 2).verdict),
+              int(Verdict::retry));
+    Delivery got =
+        judge_resend_batch(answer(409, refusal(409, "invalid_idempotent_request")), 1, 0, items, 2);
+    EXPECT_EQ(int(got.verdict), int(Verdict::sent));
+    EXPECT_FALSE(items[1].refused);
+    EXPECT_STREQ(items[1].error, "HTTP 409 invalid_idempotent_request: why");
+}
+
+TEST(DeliveryPolicy, KnowsWhatMayStandInABatch)
+{
+    EXPECT_TRUE(fits_resend_batch(R"({"to":["a@b.test"]})"));
+    for (const char *body : {"", "[]", "7", "{", R"({"attachments":[]})", R"({"scheduled_at":""})",
+                             R"({"to":"\ud800"})"})
+        EXPECT_FALSE(fits_resend_batch(body)) << body;
 }
 
 TEST(DeliveryPolicy, KeepsTheIdOfAnAcceptedMessage)
@@ -199,7 +331,7 @@ TEST(DeliveryPolicy, SurvivesHostileBodies)
     std::string deep(60000, '[');
     EXPECT_EQ(int(judge_resend(answer(500, deep), 1, 0).verdict), int(Verdict::retry));
     std::string nested = std::string(30000, '[') + std::string(30000, ']');
-    EXPECT_EQ(int(judge_resend(answer(422, nested), 1, 0).verdict), int(Verdict::dead));
+    EXPECT_EQ(int(judge_resend(answer(422, nested), 1, 0).verdict), int(Verdict::bury));
     HttpResponse none = answer(500, {});
     none.body = nullptr;
     EXPECT_EQ(int(judge_resend(none, 1, 0).verdict), int(Verdict::retry));

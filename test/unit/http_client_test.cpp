@@ -457,6 +457,86 @@ TEST_F(HttpClientTest, RefusesHeaderValuesThatCouldAddHeaders)
         << "a refused request left its headers behind";
 }
 
+TEST_F(HttpClientTest, SendsAnExtraHeaderButNoSecondOne)
+{
+    HttpRequest request = request_to(server.url("/ok"));
+    request.extra_header = "x-batch-validation: permissive";
+    EXPECT_EQ(ask(request).response.status, 200);
+    EXPECT_NE(server.last_request().find("\r\nx-batch-validation: permissive\r\n"),
+              std::string::npos);
+    request.extra_header = "a: b\r\nc: d";
+    EXPECT_FALSE(start(request));
+}
+
+TEST_F(HttpClientTest, TakesNeitherRedirectsNorPackedBodies)
+{
+    Answer got = ask("/redirect-loop");
+    EXPECT_EQ(got.response.status, 302);
+    EXPECT_EQ(server.requests(), 1);
+    got = ask("/gzip-bomb"); /* 64 KiB that would unpack to 64 MiB */
+    EXPECT_EQ(got.response.status, 200);
+    EXPECT_LE(got.body.size(), max_response_bytes);
+    EXPECT_EQ(got.body.substr(0, 2), "\x1f\x8b");
+}
+
+TEST_F(HttpClientTest, CallsABrokenChunkUnknown)
+{
+    for (const char *path : {"/truncated-chunk", "/nonsense-chunk"}) {
+        Answer got = ask(path);
+        EXPECT_EQ(int(got.response.outcome), int(HttpOutcome::unknown)) << path;
+        EXPECT_EQ(got.response.status, 200);
+    }
+}
+
+TEST_F(HttpClientTest, ReadsWhetherStripeWantsItAgain)
+{
+    EXPECT_EQ(ask("/should-retry/true").response.should_retry, 1);
+    EXPECT_EQ(ask("/should-retry/false").response.should_retry, 0);
+    EXPECT_EQ(ask("/should-retry/perhaps").response.should_retry, -1);
+    ask("/should-retry/true");
+    EXPECT_EQ(ask("/ok").response.should_retry, -1) << "left over from an earlier answer";
+}
+
+TEST_F(HttpClientTest, MeasuresWhereTheTimeWent)
+{
+    Answer got = ask("/slow");
+    EXPECT_GT(got.response.connect_us, 0);
+    EXPECT_GE(got.response.first_byte_us, got.response.connect_us);
+    EXPECT_GE(got.response.total_us, got.response.first_byte_us);
+    EXPECT_EQ(got.response.tls_us, 0);
+}
+
+TEST_F(HttpClientTest, AsksAProxyForATunnelAndTellsItNoSecret)
+{
+    std::string proxy = server.url("");
+    HttpRequest request = request_to("https://api.example/emails");
+    request.proxy = proxy.c_str();
+    Answer got = ask(request);
+    EXPECT_EQ(int(got.response.outcome), int(HttpOutcome::not_sent));
+    std::string seen = server.last_request();
+    EXPECT_TRUE(seen.starts_with("CONNECT api.example:443 HTTP/1.1\r\n")) << seen;
+    EXPECT_EQ(seen.find("re_secret"), std::string::npos);
+    request.url = "http://127.0.0.1:1/"; /* this machine is reached without it */
+    ask(request);
+    EXPECT_EQ(server.requests(), 1);
+}
+
+TEST_F(HttpClientTest, SaysWhichSocketsToWaitFor)
+{
+    HttpSocket sockets[4];
+    EXPECT_EQ(waiting_sockets(client, sockets, 4), 0);
+    EXPECT_EQ(poll_within(client), -1);
+    ASSERT_TRUE(start(request_to(server.url("/hang"))));
+    EXPECT_EQ(poll_within(client), 0) << "it has not begun";
+    auto begun = Clock::now();
+    while (server.last_request().empty() && seconds_since(begun) < 60)
+        poll_requests(client, 10);
+    poll_requests(client, 10);
+    ASSERT_EQ(waiting_sockets(client, sockets, 4), 1);
+    EXPECT_TRUE(sockets[0].read);
+    EXPECT_GT(poll_within(client), 0) << "its timeout";
+}
+
 TEST_F(HttpClientTest, CutsItsReasonToTheBuffer)
 {
     char small[8];

@@ -67,6 +67,12 @@ class MisbehavingServer
     }
 
     int
+    requests() const
+    {
+        return requests_;
+    }
+
+    int
     connections() const
     {
         return connections_;
@@ -119,6 +125,7 @@ class MisbehavingServer
             {
                 std::lock_guard<std::mutex> lock(mutex_);
                 last_request_ = text;
+                requests_++;
             }
             std::string path = text.substr(5, text.find(' ', 5) - 5); /* "POST " */
             if (!behave(fd, path.substr(0, path.find('?'))))
@@ -150,6 +157,19 @@ class MisbehavingServer
             return say(fd, response("201 Created", "{}")), false;
         if (path == "/redirect")
             return say(fd, response("302 Found", "", "Location: " + url("/ok") + "\r\n"));
+        if (path == "/redirect-loop")
+            return say(fd, response("302 Found", "", "Location: " + url(path) + "\r\n"));
+        if (path == "/gzip-bomb") /* the head of one is enough: nobody may unpack it */
+            return say(fd, response("200 OK", "\x1f\x8b\x08" + std::string(65536, '\0'),
+                                    "Content-Encoding: gzip\r\n")),
+                   false;
+        if (path == "/truncated-chunk")
+            return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"), false;
+        if (path == "/nonsense-chunk")
+            return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n"), false;
+        if (path.starts_with("/should-retry/"))
+            return say(
+                fd, response("500 No", "{}", "Stripe-Should-Retry: " + path.substr(14) + "\r\n"));
         if (path == "/continue")
             return say(fd, "HTTP/1.1 100 Continue\r\n\r\n" + response("200 OK", "{}"));
         if (path == "/exactly-full")
@@ -217,6 +237,7 @@ class MisbehavingServer
     int port_ = 0;
     std::atomic<bool> stop_{false};
     std::atomic<int> connections_{0};
+    std::atomic<int> requests_{0};
     std::thread acceptor_;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
