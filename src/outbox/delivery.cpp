@@ -1,19 +1,20 @@
 /*
- * delivery.cpp: sending rows of the outbox to their provider.
+ * delivery.cpp: sending what the outbox holds to its providers.
  *
  * Invariants: a row is sent only under a lease that is committed; between lease
  * and settlement no transaction is open; an answer is kept until its settlement
  * has committed. When the worker dies in between, the lease runs out and the same
- * bytes go out again under the same key.
+ * bytes go out again under the same key. Each provider has flights of its own: one
+ * that hangs takes none from the other.
  */
 #include "outbox/delivery.hpp"
 
+#include "outbox/account.hpp"
+#include "outbox/request.hpp"
 #include "server/clock.hpp"
 #include "server/work.hpp"
-#include "settings/secret_file.hpp"
 #include "settings/settings.hpp"
 
-#include "core/delivery_policy.hpp"
 #include "core/http_client.hpp"
 
 namespace skene
@@ -22,85 +23,75 @@ namespace skene
 namespace
 {
 
-constexpr int max_flights = 8;
 constexpr int64 secret_retry_ms = 60 * 1000;
-constexpr const char *lease_time = "60 seconds"; /* more than a request may take */
+constexpr int64 locked_retry_ms = 1000;
+constexpr int connect_timeout_ms = 5000;
 constexpr const char *user_agent = "skene_gate/1.0 (PostgreSQL extension)";
 
 /* One request under way, or answered and not yet settled. */
 struct Flight {
     bool used;
     bool answered;
-    int64 outbox_id;
-    pg_uuid_t token;
+    ProviderId provider;
+    int account;
     int32 attempts;
-    int32 status;
-    Delivery delivery;
+    Ending ending; /* with memory of its own, in flights_context */
 };
 
-Flight flights[max_flights];
+Flight flights[provider_count][max_requests_limit];
+MemoryContext flights_context = nullptr;
 HttpClient *client = nullptr;
 
-/* A bucket of tokens, one a request, refilled at skene_gate.resend_rate. */
-double tokens = 1.0;
-TimestampTz refilled_at = 0;
+/* What an attempt to send takes, of each provider. */
+struct Outlook {
+    bool ready; /* key and flights are there */
+    int account;
+    Turn turn; /* not yet ended, so that an error can give it back */
+    bool turn_open;
+    int leased;
+};
+
+Outlook outlooks[provider_count];
 
 /* Warn when delivery stops or starts for a reason of configuration, not each time. */
-char standing_problem[256] = "";
+char standing_problems[provider_count][256];
 
 void
-change_problem(const char *problem)
+change_problem(ProviderId provider, const char *problem)
 {
-    if (strcmp(standing_problem, problem) == 0)
+    char *standing = standing_problems[provider];
+    if (strcmp(standing, problem) == 0)
         return;
-    strlcpy(standing_problem, problem, sizeof(standing_problem));
+    strlcpy(standing, problem, sizeof(standing_problems[provider]));
     if (problem[0] != '\0') {
         report_error(problem);
-        ereport(WARNING, (errmsg("skene_gate cannot deliver: %s", problem)));
+        ereport(WARNING,
+                (errmsg("skene_gate cannot deliver to %s: %s", providers[provider].name, problem)));
     } else {
-        ereport(LOG, (errmsg("skene_gate delivers again")));
+        ereport(LOG, (errmsg("skene_gate delivers to %s again", providers[provider].name)));
     }
 }
 
 int
-take_tokens(int wanted)
+free_flights(ProviderId provider)
 {
-    TimestampTz now = gate_time();
-    double burst = Max(1.0, resend_rate);
-
-    if (refilled_at != 0)
-        tokens += static_cast<double>(now - refilled_at) / USECS_PER_SEC * resend_rate;
-    refilled_at = now;
-    tokens = Min(tokens, burst);
-    int taken = Min(wanted, static_cast<int>(tokens));
-    tokens -= taken;
-    return taken;
+    int used = 0;
+    for (const Flight &flight : flights[provider])
+        used += flight.used;
+    return Max(0, max_requests - used);
 }
 
-TimestampTz
-next_token_at()
+/* Answers that are not settled yet: a row is locked. */
+bool
+answers_left()
 {
-    return gate_time() + static_cast<int64>(Max(0.0, 1.0 - tokens) / resend_rate * USECS_PER_SEC) +
-           1000;
-}
-
-TimestampTz
-next_due()
-{
-    static SPIPlanPtr plan = nullptr;
-
-    run_prepared(&plan, "SELECT skene.next_due()", 0, nullptr, nullptr, nullptr, InvalidSnapshot,
-                 false, SPI_OK_SELECT);
-    return time_column(1, DT_NOEND);
-}
-
-int
-free_flights()
-{
-    int count = 0;
-    for (const Flight &flight : flights)
-        count += !flight.used;
-    return count;
+    for (auto &of_provider : flights) {
+        for (const Flight &flight : of_provider) {
+            if (flight.used && flight.answered)
+                return true;
+        }
+    }
+    return false;
 }
 
 /* delivery = capture: nothing leaves. */
@@ -109,88 +100,18 @@ capture()
 {
     static SPIPlanPtr plan = nullptr;
     WorkScope scope;
+    Due due;
 
     begin_work(&scope);
     run_prepared(&plan, "SELECT skene.capture_outbox()", 0, nullptr, nullptr, nullptr,
                  InvalidSnapshot, false, SPI_OK_SELECT);
-    TimestampTz due = next_due();
+    read_due(&due);
     end_work(&scope);
-    return due;
-}
-
-/* A row as leased; strings live in the worker's loop context. */
-struct Leased {
-    Flight flight;
-    char *path;
-    char *content_type;
-    char *body;
-    char *idempotency_key;
-};
-
-/* Lease up to wanted rows; commits. */
-int
-lease(int wanted, Leased *leased, TimestampTz *due)
-{
-    static SPIPlanPtr plan = nullptr;
-    MemoryContext context = CurrentMemoryContext;
-    const Oid types[] = {INT4OID, TEXTOID};
-    WorkScope scope;
-
-    begin_work(&scope);
-    Datum values[] = {Int32GetDatum(wanted), CStringGetTextDatum(lease_time)};
-    run_prepared(&plan,
-                 "SELECT outbox_id, lease_token, attempts, path, content_type, body, "
-                 "idempotency_key FROM skene.lease_outbox($1, $2::interval)",
-                 2, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
-    int count = static_cast<int>(SPI_processed);
-    for (int i = 0; i < count; i++) {
-        HeapTuple row = SPI_tuptable->vals[i];
-        TupleDesc columns = SPI_tuptable->tupdesc;
-        bool is_null;
-        Leased &one = leased[i];
-        auto text_of = [&](int column) {
-            return MemoryContextStrdup(context, SPI_getvalue(row, columns, column));
-        };
-        one.flight = Flight{};
-        one.flight.used = true;
-        one.flight.outbox_id = DatumGetInt64(SPI_getbinval(row, columns, 1, &is_null));
-        one.flight.token = *DatumGetUUIDP(SPI_getbinval(row, columns, 2, &is_null));
-        one.flight.attempts = DatumGetInt32(SPI_getbinval(row, columns, 3, &is_null));
-        one.path = text_of(4);
-        one.content_type = text_of(5);
-        one.body = text_of(6);
-        one.idempotency_key = text_of(7);
-    }
-    *due = next_due();
-    end_work(&scope);
-    return count;
-}
-
-/* Start the request of a leased row. A refusal is an answer too: settled like one. */
-void
-start(const Leased &leased, const Secret &key)
-{
-    char reason[128];
-    int index = 0;
-
-    while (flights[index].used)
-        index++;
-    Flight &flight = flights[index];
-    flight = leased.flight;
-
-    char *url = psprintf("%s%s", resend_base_url, leased.path);
-    HttpRequest request;
-    request.tag = index;
-    request.url = url;
-    request.bearer_token = {key.text, static_cast<size_t>(key.size)};
-    request.content_type = leased.content_type;
-    request.idempotency_key = leased.idempotency_key;
-    request.body = leased.body;
-    if (!start_request(client, request, reason, sizeof(reason))) {
-        flight.answered = true;
-        flight.delivery.verdict = Verdict::bury;
-        snprintf(flight.delivery.error, sizeof(flight.delivery.error), "not sent: %s", reason);
-    }
+    TimestampTz next = due.lease;
+    for (int i = 0; i < provider_count; i++)
+        next = Min(next, due.waiting[i] ? TimestampTzPlusMilliseconds(gate_time(), locked_retry_ms)
+                                        : due.next[i]);
+    return next;
 }
 
 /*
@@ -207,96 +128,233 @@ is_one_word(const Secret &key)
     return true;
 }
 
-/* delivery = on: lease and send as much as the rate and our slots allow. */
+/* Read a provider's key; false with what is wrong. */
+bool
+read_key(ProviderId provider, Secret *key, char *reason, size_t reason_size)
+{
+    const Provider &one = providers[provider];
+    if (!read_secret(one.key_setting, *one.key_file, key, reason, reason_size))
+        return false;
+    if (is_one_word(*key))
+        return true;
+    wipe(key);
+    snprintf(reason, reason_size, "the file named by %s must hold one key and nothing else",
+             one.key_setting);
+    return false;
+}
+
+/* Give back what a round took that an error ended. */
+void
+end_turns()
+{
+    for (int i = 0; i < provider_count; i++) {
+        Outlook &outlook = outlooks[i];
+        if (outlook.turn_open)
+            end_turn(static_cast<ProviderId>(i), outlook.account, outlook.turn, outlook.leased);
+        outlook = Outlook{};
+    }
+}
+
+/* Start the request of leased rows. A refusal is an answer too: settled like one. */
+void
+start(ProviderId provider, int account, const Request &leased, const Secret &key)
+{
+    const Provider &to = providers[provider];
+    char reason[128];
+    int index = 0;
+
+    while (flights[provider][index].used)
+        index++;
+    Flight &flight = flights[provider][index];
+    flight = Flight{};
+    flight.used = true;
+    flight.provider = provider;
+    flight.account = account;
+    flight.attempts = leased.attempts;
+    auto *ids =
+        static_cast<int64 *>(MemoryContextAlloc(flights_context, sizeof(int64) * leased.count));
+    memcpy(ids, leased.ids, sizeof(int64) * leased.count);
+    flight.ending.ids = ids;
+    flight.ending.count = leased.count;
+    flight.ending.batch = leased.batch;
+    flight.ending.token = leased.token;
+
+    char *url = psprintf("%s%s", *to.base_url, leased.path);
+    HttpRequest request;
+    request.tag = static_cast<uint64_t>(provider) * max_requests_limit + index;
+    request.url = url;
+    request.bearer_token = {key.text, static_cast<size_t>(key.size)};
+    request.content_type = leased.content_type;
+    request.idempotency_key = leased.idempotency_key;
+    request.extra_header = leased.batch ? to.batch_header : to.extra_header;
+    request.body = leased.body;
+    request.proxy = http_proxy;
+    request.ca_file = ca_file;
+    request.connect_timeout_ms = Min(connect_timeout_ms, request_timeout);
+    request.total_timeout_ms = request_timeout;
+    if (!start_request(client, request, reason, sizeof(reason))) {
+        flight.answered = true;
+        flight.ending.delivery.verdict = Verdict::bury;
+        snprintf(flight.ending.delivery.error, sizeof(flight.ending.delivery.error), "not sent: %s",
+                 reason);
+    }
+}
+
+/* When to look again at a provider, after a round. */
+TimestampTz
+look_again(ProviderId provider, const Due &due, const char *problem)
+{
+    const Outlook &outlook = outlooks[provider];
+
+    if (!due.waiting[provider])
+        return due.next[provider];
+    if (problem[0] != '\0')
+        return TimestampTzPlusMilliseconds(gate_time(), secret_retry_ms);
+    if (!outlook.ready)
+        return DT_NOEND;                        /* no flight is free: a settlement looks again */
+    if (outlook.leased < outlook.turn.requests) /* rows that somebody has locked */
+        return TimestampTzPlusMilliseconds(gate_time(), locked_retry_ms);
+    if (free_flights(provider) == 0)
+        return DT_NOEND;
+    return next_turn(provider, outlook.account);
+}
+
+/* delivery = on: lease and send as much as the rates and our flights allow. */
 TimestampTz
 send()
 {
-    Leased leased[max_flights];
-    Secret key;
-    char reason[256];
-    TimestampTz due;
-
-    int wanted = free_flights();
-    if (wanted == 0)
-        return DT_NOEND; /* a settlement looks again */
-    if (!client && !(client = open_http_client(user_agent)))
-        ereport(ERROR, (errmsg("skene_gate could not start libcurl")));
-    if (!read_secret("skene_gate.resend_api_key_file", resend_api_key_file, &key, reason,
-                     sizeof(reason))) {
-        change_problem(reason);
-        return TimestampTzPlusMilliseconds(gate_time(), secret_retry_ms);
-    }
-    if (!is_one_word(key)) {
-        wipe(&key);
-        change_problem("the file named by skene_gate.resend_api_key_file must hold one key and "
-                       "nothing else");
-        return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), secret_retry_ms);
-    }
-    wanted = take_tokens(wanted);
-    if (wanted == 0) {
-        wipe(&key);
-        return next_token_at();
-    }
-    int count = lease(wanted, leased, &due);
-    tokens += wanted - count;
-    for (int i = 0; i < count; i++)
-        start(leased[i], key);
-    wipe(&key);
-    if (count == wanted)
-        return Min(due, next_token_at());
-    return due;
-}
-
-const char *
-verdict_name(Verdict verdict)
-{
-    switch (verdict) {
-    case Verdict::sent:
-        return "sent";
-    case Verdict::halt:
-        return "halt";
-    case Verdict::bury:
-        return "dead";
-    default:
-        return "retry";
-    }
-}
-
-/* Write down how a flight ended, in a transaction of its own. */
-void
-settle(Flight *flight)
-{
-    static SPIPlanPtr plan = nullptr;
-    const Oid types[] = {INT8OID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, INT8OID};
-    const Delivery &delivery = flight->delivery;
+    static Secret keys[provider_count];
+    static Request requests[provider_count][max_requests_limit];
+    char problems[provider_count][256] = {};
+    MemoryContext context = CurrentMemoryContext; /* outlives the transaction */
     WorkScope scope;
+    Due due;
+
+    if (!client && !(client = open_http_client(user_agent, max_requests_limit)))
+        ereport(ERROR, (errmsg("skene_gate could not start libcurl")));
+    if (!flights_context)
+        flights_context =
+            AllocSetContextCreate(TopMemoryContext, "skene_gate requests", ALLOCSET_DEFAULT_SIZES);
+    end_turns();
+    for (int i = 0; i < provider_count; i++) {
+        auto provider = static_cast<ProviderId>(i);
+        Outlook &outlook = outlooks[i];
+        int wanted = free_flights(provider);
+        if (wanted == 0 || !read_key(provider, &keys[i], problems[i], sizeof(problems[i])))
+            continue;
+        outlook.ready = true;
+        outlook.account = find_account(provider, keys[i]);
+        outlook.turn = take_turn(provider, outlook.account, wanted);
+        outlook.turn_open = true;
+    }
 
     begin_work(&scope);
-    Datum values[] = {Int64GetDatum(flight->outbox_id),
-                      UUIDPGetDatum(&flight->token),
-                      CStringGetTextDatum(verdict_name(delivery.verdict)),
-                      Int32GetDatum(flight->status),
-                      CStringGetTextDatum(delivery.error),
-                      CStringGetTextDatum(delivery.provider_id),
-                      Int64GetDatum(delivery.wait_s)};
-    run_prepared(&plan,
-                 "SELECT skene.settle_outbox($1, $2, $3, nullif($4, 0), nullif($5, ''), "
-                 "nullif($6, ''), $7 * interval '1 second')",
-                 7, types, values, nullptr, InvalidSnapshot, false, SPI_OK_SELECT);
+    for (int i = 0; i < provider_count; i++) {
+        Outlook &outlook = outlooks[i];
+        if (outlook.turn.requests > 0)
+            outlook.leased = lease_requests(static_cast<ProviderId>(i), outlook.turn.requests,
+                                            outlook.turn.probe, context, requests[i]);
+    }
+    read_due(&due);
     end_work(&scope);
 
-    if (delivery.verdict == Verdict::sent) {
-        report_success();
-        change_problem("");
-    } else {
-        report_error(delivery.error);
+    TimestampTz next = due.lease;
+    for (int i = 0; i < provider_count; i++) {
+        auto provider = static_cast<ProviderId>(i);
+        Outlook &outlook = outlooks[i];
+        for (int j = 0; j < outlook.leased; j++)
+            start(provider, outlook.account, requests[i][j], keys[i]);
+        wipe(&keys[i]);
+        /* nobody misses the key of a provider to which nothing is sent */
+        if (due.waiting[i] || problems[i][0] == '\0')
+            change_problem(provider, due.waiting[i] ? problems[i] : "");
+        if (outlook.turn_open)
+            end_turn(provider, outlook.account, outlook.turn, outlook.leased);
+        outlook.turn_open = false;
+        next = Min(next, look_again(provider, due, problems[i]));
+        show_in_flight(provider, max_requests - free_flights(provider));
     }
-    if (delivery.verdict == Verdict::bury)
-        ereport(WARNING, (errmsg("skene_gate gave up on message " INT64_FORMAT ": %s",
-                                 flight->outbox_id, delivery.error)));
-    else if (delivery.verdict == Verdict::halt)
-        change_problem(delivery.error);
-    *flight = Flight{};
+    return next;
+}
+
+/* What an answer means. */
+void
+judge(Flight *flight, const HttpResponse &response)
+{
+    Ending &ending = flight->ending;
+    double random = pg_prng_double(&pg_global_prng_state);
+
+    flight->answered = true;
+    ending.status = response.status;
+    const int64_t times[] = {response.dns_us, response.connect_us, response.tls_us,
+                             response.first_byte_us, response.total_us};
+    for (int i = 0; i < 5; i++)
+        ending.milliseconds[i] = static_cast<float>(times[i]) / 1000;
+    if (ending.batch) {
+        auto *items = static_cast<BatchItem *>(
+            MemoryContextAlloc(flights_context, sizeof(BatchItem) * ending.count));
+        ending.delivery =
+            judge_resend_batch(response, flight->attempts, random, items, ending.count);
+        if (ending.delivery.verdict == Verdict::sent)
+            ending.items = items;
+        else
+            pfree(items);
+    } else {
+        ending.delivery = providers[flight->provider].judge(response, flight->attempts, random);
+    }
+    note_answer(flight->provider, flight->account, ending.delivery);
+}
+
+/* Messages that a request has delivered. */
+int
+messages_sent(const Ending &ending)
+{
+    int sent = 0;
+    if (ending.delivery.verdict != Verdict::sent)
+        return 0;
+    for (int i = 0; i < ending.count; i++)
+        sent += !ending.items || !ending.items[i].refused;
+    return sent;
+}
+
+/* Write down how flights ended; those whose rows are locked stay. */
+void
+settle_answers()
+{
+    constexpr int most = provider_count * max_requests_limit;
+    Flight *answered[most];
+    const Ending *endings[most];
+    bool settled[most] = {};
+    int count = 0;
+
+    for (auto &of_provider : flights) {
+        for (Flight &flight : of_provider) {
+            if (flight.used && flight.answered) {
+                endings[count] = &flight.ending;
+                answered[count++] = &flight;
+            }
+        }
+    }
+    if (count == 0)
+        return;
+    settle_requests(endings, count, settled);
+    for (int i = 0; i < count; i++) {
+        Flight &flight = *answered[i];
+        if (!settled[i])
+            continue;
+        int sent = messages_sent(flight.ending);
+        if (sent > 0)
+            report_success();
+        if (flight.ending.delivery.verdict != Verdict::sent)
+            report_error(flight.ending.delivery.error);
+        note_settled(flight.provider, sent);
+        pfree(const_cast<int64 *>(flight.ending.ids));
+        if (flight.ending.items)
+            pfree(const_cast<BatchItem *>(flight.ending.items));
+        flight = Flight{};
+        show_in_flight(flight.provider, max_requests - free_flights(flight.provider));
+    }
+    wake_worker(find_slot(MyDatabaseId), wake_outbox); /* flights are free */
 }
 
 } // namespace
@@ -304,47 +362,70 @@ settle(Flight *flight)
 TimestampTz
 empty_outbox()
 {
+    TimestampTz next = DT_NOEND;
+
+    settle_answers();
     switch (delivery) {
     case delivery_capture:
-        return capture();
+        next = capture();
+        break;
     case delivery_on:
-        return send();
+        next = send();
+        break;
     default:
-        return DT_NOEND;
+        break;
     }
+    if (answers_left())
+        next = Min(next, TimestampTzPlusMilliseconds(gate_time(), locked_retry_ms));
+    return next;
 }
 
-int
+bool
 deliveries_under_way()
 {
-    return max_flights - free_flights();
+    for (auto &of_provider : flights) {
+        for (const Flight &flight : of_provider) {
+            if (flight.used && !flight.answered)
+                return true;
+        }
+    }
+    return false;
 }
 
 void
-move_deliveries(int timeout_ms)
+wait_for_deliveries(int64 timeout_ms)
 {
+    HttpSocket sockets[4 * max_requests_limit];
     HttpResponse response;
-    bool settled = false;
+    WaitEvent event;
+    bool answered = false;
 
-    pgstat_report_wait_start(worker_wait_event());
-    (void) poll_requests(client, timeout_ms);
-    pgstat_report_wait_end();
+    int count = waiting_sockets(client, sockets, lengthof(sockets));
+    int within = poll_within(client);
+    if (within >= 0)
+        timeout_ms = Min(timeout_ms, within);
+    pgstat_report_activity(STATE_RUNNING, "skene_gate: requests to providers");
+    WaitEventSet *set = create_wait_event_set(count + 2);
+    (void) AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+    (void) AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+    for (int i = 0; i < count; i++) {
+        uint32 events = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
+                        (sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
+        if (events != 0)
+            (void) AddWaitEventToSet(set, events, sockets[i].fd, nullptr, nullptr);
+    }
+    (void) WaitEventSetWait(set, static_cast<long>(timeout_ms), &event, 1, http_wait_event());
+    FreeWaitEventSet(set);
 
+    (void) poll_requests(client, 0);
     while (next_response(client, &response)) {
-        Flight &flight = flights[response.tag];
-        flight.answered = true;
-        flight.status = response.status;
-        flight.delivery =
-            judge_resend(response, flight.attempts, pg_prng_double(&pg_global_prng_state));
+        judge(&flights[response.tag / max_requests_limit][response.tag % max_requests_limit],
+              response);
+        answered = true;
     }
-    for (Flight &flight : flights) {
-        if (flight.used && flight.answered) {
-            settle(&flight);
-            settled = true;
-        }
-    }
-    if (settled)
-        wake_worker(find_slot(MyDatabaseId), wake_outbox); /* a slot is free */
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    if (answered)
+        settle_answers();
 }
 
 } // namespace skene

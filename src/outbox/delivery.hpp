@@ -14,9 +14,10 @@ namespace skene
  */
 TimestampTz empty_outbox();
 
-int deliveries_under_way();
+/* Are there answers to wait for? */
+bool deliveries_under_way();
 
-/* Wait up to timeout_ms for answers and settle those that came. */
-void move_deliveries(int timeout_ms);
+/* Wait for answers, or the latch, up to timeout_ms, and settle what came. */
+void wait_for_deliveries(int64 timeout_ms);
 
 } // namespace skene

@@ -1,11 +1,12 @@
 /*
- * render.cpp: skene.render_email() and skene.valid_address(), the server's side of
- * e-mail rendering; and the trigger that wakes the worker for a new row.
+ * render.cpp: skene.render_email(), skene.valid_address() and skene.fits_batch(), the
+ * server's side of e-mail rendering; and the trigger that wakes the worker for a new row.
  */
 #include "server/extension.hpp"
 #include "server/shared.hpp"
 #include "server/text.hpp"
 
+#include "core/delivery_policy.hpp"
 #include "core/email.hpp"
 
 namespace skene
@@ -53,6 +54,11 @@ SKENE_FUNCTION(skene_render_email)
 SKENE_FUNCTION(skene_valid_address)
 {
     PG_RETURN_BOOL(valid_address(view_of(PG_GETARG_TEXT_PP(0))));
+}
+
+SKENE_FUNCTION(skene_fits_batch)
+{
+    PG_RETURN_BOOL(fits_resend_batch(view_of(PG_GETARG_TEXT_PP(0))));
 }
 
 SKENE_FUNCTION(skene_note_enqueue)

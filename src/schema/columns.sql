@@ -148,11 +148,23 @@ COMMENT ON COLUMN skene.outbox.state IS 'pending, leased, sent, captured, dead, 
 COMMENT ON COLUMN skene.outbox.attempts IS 'Attempts so far';
 COMMENT ON COLUMN skene.outbox.next_attempt_at IS 'Not before this time';
 COMMENT ON COLUMN skene.outbox.first_attempt_at IS
-    'When it was first tried; 23 hours later it is dead';
+    'When it was first tried; if nobody accepts it for 3 days it is dead';
+COMMENT ON COLUMN skene.outbox.last_attempt_at IS 'When it was last tried';
+COMMENT ON COLUMN skene.outbox.unknown_since IS
+    'The first attempt that may have been accepted, though no answer says so; 23 hours later it is dead';
 COMMENT ON COLUMN skene.outbox.lease_token IS 'Who may settle the attempt under way';
 COMMENT ON COLUMN skene.outbox.lease_expires_at IS 'When that attempt is given up';
+COMMENT ON COLUMN skene.outbox.batch_id IS 'The batch that carries it, until it is settled';
+COMMENT ON COLUMN skene.outbox.batch_place IS 'Place in that batch, from 1';
+COMMENT ON COLUMN skene.outbox.alone IS 'Not in a batch again: one was refused on its account';
 COMMENT ON COLUMN skene.outbox.last_status IS 'HTTP status of the last answer';
 COMMENT ON COLUMN skene.outbox.last_error IS 'What was wrong the last time';
+COMMENT ON COLUMN skene.outbox.dns_ms IS
+    'Milliseconds from the begin of the last attempt until the name was resolved; null, as the next two, on a connection that was used again';
+COMMENT ON COLUMN skene.outbox.connect_ms IS '... until the connection stood';
+COMMENT ON COLUMN skene.outbox.tls_ms IS '... until TLS stood';
+COMMENT ON COLUMN skene.outbox.first_byte_ms IS '... until the answer began';
+COMMENT ON COLUMN skene.outbox.total_ms IS '... until its end';
 COMMENT ON COLUMN skene.outbox.provider_id IS 'The providers id of what it accepted';
 COMMENT ON COLUMN skene.outbox.user_id IS 'Whom it concerns';
 COMMENT ON COLUMN skene.outbox.prompt_id IS 'The prompt it delivers';
@@ -161,6 +173,12 @@ COMMENT ON COLUMN skene.outbox.origin_system IS
 COMMENT ON COLUMN skene.outbox.origin_database IS 'See origin_system';
 COMMENT ON COLUMN skene.outbox.created_at IS 'When it was enqueued';
 COMMENT ON COLUMN skene.outbox.settled_at IS 'When it came to its end';
+
+COMMENT ON COLUMN skene.batches.batch_id IS 'Id';
+COMMENT ON COLUMN skene.batches.idempotency_key IS 'Idempotency-Key of every attempt';
+COMMENT ON COLUMN skene.batches.messages IS 'How many rows it carries';
+COMMENT ON COLUMN skene.batches.body IS 'The request, byte for byte: their bodies in their order';
+COMMENT ON COLUMN skene.batches.created_at IS 'When it was put together';
 
 COMMENT ON COLUMN skene.pauses.provider IS 'The provider; * is all of them';
 COMMENT ON COLUMN skene.pauses.paused_at IS 'Since when';
@@ -222,6 +240,8 @@ COMMENT ON COLUMN skene.outbox_stats.state IS 'As in skene.outbox';
 COMMENT ON COLUMN skene.outbox_stats.messages IS 'How many';
 COMMENT ON COLUMN skene.outbox_stats.oldest_created_at IS 'When the oldest was enqueued';
 COMMENT ON COLUMN skene.outbox_stats.last_settled_at IS 'When the last came to its end';
+COMMENT ON COLUMN skene.outbox_stats.median_ms IS
+    'Median time of a request, in milliseconds, of their last attempts';
 COMMENT ON COLUMN skene.outbox_stats.max_attempts IS 'Attempts of the one tried most often';
 
 COMMENT ON COLUMN skene.funnel.feature IS 'The feature';
@@ -249,6 +269,20 @@ COMMENT ON COLUMN skene.worker_status.notes_lost IS
     'Denials of all databases that got no prompt, since the server started: no room (skene_gate.max_windows), or an error';
 COMMENT ON COLUMN skene.worker_status.denials_dropped IS
     'Denials of customers who did not become known within a minute, since the server started';
+
+COMMENT ON COLUMN skene.provider_status.provider IS 'resend or stripe';
+COMMENT ON COLUMN skene.provider_status.breaker IS
+    'closed: requests are sent; open: none before until; probing: one is under way to see; resting: it asked for a pause';
+COMMENT ON COLUMN skene.provider_status.until IS 'When the next request may be sent';
+COMMENT ON COLUMN skene.provider_status.reason IS 'What opened the breaker, or went wrong last';
+COMMENT ON COLUMN skene.provider_status.failures IS 'Failures in a row, of all databases with the same key';
+COMMENT ON COLUMN skene.provider_status.in_flight IS 'Requests under way from this database';
+COMMENT ON COLUMN skene.provider_status.requests IS
+    'Requests answered or given up since the server started';
+COMMENT ON COLUMN skene.provider_status.sent IS 'Messages accepted since the server started';
+COMMENT ON COLUMN skene.provider_status.failed IS
+    'Requests since the server started that were not accepted';
+COMMENT ON COLUMN skene.provider_status.sent_last_minute IS 'Messages accepted within a minute';
 
 COMMENT ON COLUMN skene.customer_plans.user_id IS 'Whose';
 COMMENT ON COLUMN skene.customer_plans.plan IS 'The plan in force';

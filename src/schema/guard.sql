@@ -58,4 +58,4 @@ COMMENT ON FUNCTION skene.gate_time() IS
 CREATE FUNCTION skene.wake_worker(reason text) RETURNS void
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'skene_wake_worker';
 COMMENT ON FUNCTION skene.wake_worker(text) IS
-'At commit, wake this database''s worker: reason outbox, address, or install';
+'At commit, wake this database''s worker: reason outbox, address, probe (a provider may be asked again), or install';

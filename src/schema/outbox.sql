@@ -2,6 +2,12 @@
 -- functions; between lease_outbox and settle_outbox it holds no transaction. They pass over
 -- rows that somebody has locked: one customer's row, in a session left open, must not hold up
 -- everybody's mail.
+--
+--   pending -> leased -> sent | dead | pending (again, or alone instead of in its batch)
+--
+-- A row whose attempt may have been accepted has unknown_since. Its key and bytes never
+-- change, and 23 hours later it is dead: providers forget keys after 24, and then the same
+-- request would be a second one.
 
 CREATE FUNCTION skene.note_enqueue() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'skene_note_enqueue';
@@ -22,224 +28,418 @@ $$;
 COMMENT ON FUNCTION skene.fenced() IS
     'True in a restored or cloned database: nothing is delivered until skene_resume()';
 
--- A prompt whose customer has a better plan by now must not ask for the upgrade. Only of
--- this database's rows: while a dump is restored, messages may come before the plans.
-CREATE FUNCTION skene.cancel_answered() RETURNS void
-LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
-    WITH answered AS (
-        UPDATE skene.outbox o SET state = 'cancelled', settled_at = skene.gate_time(),
-                                  last_error = 'the customer has another plan by now'
-         WHERE o.outbox_id = ANY (ARRAY(
-               SELECT d.outbox_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
-                WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
-                  AND d.origin_system = skene.system_identifier()
-                  AND d.origin_database = skene.database_oid()
-                  AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
-                  FOR UPDATE OF d SKIP LOCKED))
-        RETURNING o.prompt_id)
-    UPDATE skene.prompts p SET state = 'cancelled' FROM answered a WHERE p.prompt_id = a.prompt_id
-$$;
+CREATE FUNCTION skene.fits_batch(body text) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'skene_fits_batch';
+COMMENT ON FUNCTION skene.fits_batch(text) IS
+    'May this body of POST /emails stand in a batch: an object, without attachments?';
 
-CREATE FUNCTION skene.lease_outbox(wanted integer, lease interval)
-RETURNS TABLE (outbox_id bigint, provider text, path text, content_type text, body text,
-               idempotency_key text, lease_token uuid, attempts integer)
-LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    IF skene.fenced() THEN
-        RETURN;
-    END IF;
-    -- leases of a worker that died; what it sent is unknown, so key and bytes stay
-    UPDATE skene.outbox SET state = 'pending', lease_token = NULL, lease_expires_at = NULL
+-- Lease ----------------------------------------------------------------------
+
+-- Leases of a worker that died; what it sent is unknown, so key and bytes stay.
+CREATE FUNCTION skene.recover_leases() RETURNS void
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    UPDATE skene.outbox SET state = 'pending', lease_token = NULL, lease_expires_at = NULL,
+                            unknown_since = coalesce(unknown_since, last_attempt_at),
+                            last_error = 'the worker ended before the answer came'
      WHERE outbox_id = ANY (ARRAY(
            SELECT o.outbox_id FROM skene.outbox o
-            WHERE o.state = 'leased' AND o.lease_expires_at <= skene.gate_time()
-              FOR UPDATE SKIP LOCKED));
-    PERFORM skene.cancel_answered();
-    RETURN QUERY
-    UPDATE skene.outbox o
-       SET state = 'leased', lease_token = gen_random_uuid(),
-           lease_expires_at = skene.gate_time() + lease, attempts = o.attempts + 1,
-           first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
-      FROM (SELECT d.outbox_id FROM skene.outbox d
-             WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
-               AND d.origin_system = skene.system_identifier()
-               AND d.origin_database = skene.database_oid()
-               AND NOT EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN (d.provider, '*'))
-             ORDER BY d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED) AS due
-     WHERE o.outbox_id = due.outbox_id
-    RETURNING o.outbox_id, o.provider, o.path, o.content_type, o.body, o.idempotency_key,
-              o.lease_token, o.attempts;
-END
+            WHERE o.state = 'leased' AND o.lease_expires_at <= (SELECT skene.gate_time())
+              AND o.origin_system = skene.system_identifier()
+              AND o.origin_database = skene.database_oid()
+              FOR UPDATE SKIP LOCKED))
 $$;
-COMMENT ON FUNCTION skene.lease_outbox(integer, interval) IS
-    'Take due rows for one attempt; a lease that is not settled in time returns to pending';
+COMMENT ON FUNCTION skene.recover_leases() IS 'Leases that have run out return to pending';
 
--- Settle one attempt. verdict is sent, retry, halt or dead; a stale token changes nothing.
--- Providers forget idempotency keys after 24 hours, so after 23 the row is dead: a later
--- attempt could send it twice.
-CREATE FUNCTION skene.settle_outbox(settled_id bigint, token uuid, verdict text, status integer,
-                                    error text, sent_id text, wait interval)
-RETURNS boolean LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
-#variable_conflict use_column
+-- Rows that nobody got to in time: the server was down, the provider paused or halted.
+CREATE FUNCTION skene.bury_forgotten() RETURNS void
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    WITH forgotten AS (
+        SELECT o.outbox_id, o.prompt_id FROM skene.outbox o
+         WHERE o.state = 'pending' AND o.unknown_since <= (SELECT skene.gate_time()) - interval '23 hours'
+           FOR UPDATE SKIP LOCKED),
+    dead AS (
+        UPDATE skene.outbox o
+           SET state = 'dead', settled_at = skene.gate_time(), batch_id = NULL,
+               last_error = concat_ws('; ', o.last_error, 'given up: for 23 hours nobody knows whether it was accepted')
+          FROM forgotten f WHERE o.outbox_id = f.outbox_id
+        RETURNING o.prompt_id, o.last_error)
+    UPDATE skene.prompts p SET state = 'failed', error = d.last_error
+      FROM dead d WHERE p.prompt_id = d.prompt_id
+$$;
+COMMENT ON FUNCTION skene.bury_forgotten() IS
+    'Gives up rows whose key the provider is about to forget, without knowing whether they were accepted';
+
+-- Prompts among these rows whose customer has a better plan by now must not ask for the
+-- upgrade: returns them all, and cancels those that nobody has locked.
+CREATE FUNCTION skene.cancel_answered(ids bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
-    final   text;
-    row_of  record;
+    answered bigint[] := ARRAY(
+        SELECT d.outbox_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
+         WHERE d.outbox_id = ANY (ids)
+           AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id)));
 BEGIN
-    SELECT prompt_id, provider, first_attempt_at INTO row_of FROM skene.outbox
-     WHERE outbox_id = settled_id AND state = 'leased' AND lease_token = token FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN false;
+    IF answered <> '{}' THEN
+        WITH free AS (
+            SELECT d.outbox_id, d.prompt_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
+             WHERE d.outbox_id = ANY (answered) FOR UPDATE SKIP LOCKED),
+        cancelled AS (
+            UPDATE skene.outbox o SET state = 'cancelled', settled_at = skene.gate_time(),
+                                      last_error = 'the customer has another plan by now'
+              FROM free f WHERE o.outbox_id = f.outbox_id)
+        UPDATE skene.prompts p SET state = 'cancelled' FROM free f WHERE p.prompt_id = f.prompt_id;
     END IF;
-    final := CASE WHEN verdict IN ('sent', 'dead') THEN verdict
-                  WHEN skene.gate_time() + wait > row_of.first_attempt_at + interval '23 hours' THEN 'dead'
-                  ELSE 'pending' END;
-    UPDATE skene.outbox
-       SET state = final, lease_token = NULL, lease_expires_at = NULL, last_status = status,
-           last_error = CASE WHEN final = 'dead' AND verdict <> 'dead'
-                             THEN concat_ws('; ', error, 'given up: no answer within 23 hours')
-                             ELSE error END,
-           provider_id = coalesce(sent_id, provider_id),
-           next_attempt_at = CASE WHEN final = 'pending' THEN skene.gate_time() + wait
-                                  ELSE next_attempt_at END,
-           settled_at = CASE WHEN final <> 'pending' THEN skene.gate_time() END
-     WHERE outbox_id = settled_id;
-    IF final IN ('sent', 'dead') THEN
-        UPDATE skene.prompts SET state = CASE final WHEN 'sent' THEN 'sent' ELSE 'failed' END,
-                                 error = CASE final WHEN 'dead' THEN settle_outbox.error END
-         WHERE prompt_id = row_of.prompt_id;
-    END IF;
-    -- a key or an account at fault concerns every row of the provider
-    IF verdict = 'halt' THEN
-        UPDATE skene.outbox SET next_attempt_at = skene.gate_time() + wait
-         WHERE outbox_id = ANY (ARRAY(
-               SELECT o.outbox_id FROM skene.outbox o
-                WHERE o.state = 'pending' AND o.provider = row_of.provider
-                  AND o.next_attempt_at < skene.gate_time() + wait
-                  FOR UPDATE SKIP LOCKED));
-    END IF;
-    RETURN true;
+    RETURN answered;
 END
 $$;
-COMMENT ON FUNCTION skene.settle_outbox(bigint, uuid, text, integer, text, text, interval) IS
-    'Write down how an attempt ended; false when the lease had passed to somebody else';
+COMMENT ON FUNCTION skene.cancel_answered(bigint[]) IS
+    'Which of these rows need not be sent any more; they are cancelled';
+
+-- Only of this database's rows: while a dump is restored, messages may come before the plans.
+CREATE FUNCTION skene.take_due(to_provider text, wanted integer, probe boolean) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    due       bigint[];
+    answered  bigint[] := '{}';
+    left_out  bigint[] := '{}';
+BEGIN
+    LOOP
+        IF probe THEN
+            -- not always the same: it may be the row that is at fault
+            due := ARRAY(
+                SELECT d.outbox_id FROM skene.outbox d
+                 WHERE d.provider = to_provider AND d.state = 'pending' AND d.batch_id IS NULL
+                   AND d.next_attempt_at <= (SELECT skene.gate_time())
+                   AND d.origin_system = skene.system_identifier()
+                   AND d.origin_database = skene.database_oid() AND d.outbox_id <> ALL (left_out)
+                 ORDER BY d.attempts, d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED);
+        ELSE
+            due := ARRAY(
+                SELECT d.outbox_id FROM skene.outbox d
+                 WHERE d.provider = to_provider AND d.state = 'pending' AND d.batch_id IS NULL
+                   AND d.next_attempt_at <= (SELECT skene.gate_time())
+                   AND d.origin_system = skene.system_identifier()
+                   AND d.origin_database = skene.database_oid() AND d.outbox_id <> ALL (left_out)
+                 ORDER BY d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED);
+        END IF;
+        answered := skene.cancel_answered(due);
+        EXIT WHEN answered = '{}' OR cardinality(answered) < cardinality(due);
+        left_out := left_out || answered;
+    END LOOP;
+    RETURN ARRAY(SELECT d.id FROM unnest(due) WITH ORDINALITY AS d (id, place)
+                  WHERE d.id <> ALL (answered) ORDER BY d.place);
+END
+$$;
+COMMENT ON FUNCTION skene.take_due(text, integer, boolean) IS
+    'Locks rows that are due, the first come first; for a probe the one tried least often';
+
+-- One request for several messages: which ones, in what order and under which key never
+-- changes again. Null when the first of them cannot stand in a batch, or no other can. A
+-- message that may have been accepted under its own key is not sent under another one.
+CREATE FUNCTION skene.freeze_batch(ids bigint[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    members    bigint[];
+    new_batch  bigint;
+BEGIN
+    SELECT array_agg(m.outbox_id ORDER BY m.place) INTO members
+      FROM (SELECT o.outbox_id, c.place, sum(octet_length(o.body)) OVER (ORDER BY c.place) AS size
+              FROM unnest(ids) WITH ORDINALITY AS c (id, place)
+              JOIN skene.outbox o ON o.outbox_id = c.id
+             WHERE o.path = '/emails' AND o.content_type = 'application/json'
+               AND NOT o.alone AND o.unknown_since IS NULL AND skene.fits_batch(o.body)) AS m
+     WHERE m.size <= 8 * 1024 * 1024;
+    IF members IS NULL OR cardinality(members) < 2 OR members[1] <> ids[1] THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO skene.batches (idempotency_key, messages, body)
+    SELECT 'skene-batch-' || gen_random_uuid(), cardinality(members),
+           '[' || string_agg(o.body, ',' ORDER BY m.place) || ']'
+      FROM unnest(members) WITH ORDINALITY AS m (id, place)
+      JOIN skene.outbox o ON o.outbox_id = m.id
+    RETURNING batch_id INTO new_batch;
+    UPDATE skene.outbox o SET batch_id = new_batch, batch_place = m.place
+      FROM unnest(members) WITH ORDINALITY AS m (id, place) WHERE o.outbox_id = m.id;
+    RETURN new_batch;
+END
+$$;
+COMMENT ON FUNCTION skene.freeze_batch(bigint[]) IS 'Puts messages into a new batch';
+
+CREATE TYPE skene.outbox_request AS (
+    outbox_ids       bigint[],
+    lease_token      uuid,
+    attempts         integer,
+    batch            boolean,
+    path             text,
+    content_type     text,
+    body             text,
+    idempotency_key  text
+);
+COMMENT ON TYPE skene.outbox_request IS
+    'One request under one lease: a message, or a batch of them in their order (null where one is gone)';
+
+CREATE FUNCTION skene.lease_message(id bigint, lease interval) RETURNS SETOF skene.outbox_request
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    UPDATE skene.outbox o
+       SET state = 'leased', lease_token = gen_random_uuid(), attempts = o.attempts + 1,
+           lease_expires_at = skene.gate_time() + lease, last_attempt_at = skene.gate_time(),
+           first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
+     WHERE o.outbox_id = id
+    RETURNING ARRAY[o.outbox_id], o.lease_token, o.attempts, false, o.path, o.content_type, o.body,
+              o.idempotency_key
+$$;
+
+CREATE FUNCTION skene.lease_batch(id bigint, lease interval) RETURNS SETOF skene.outbox_request
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    WITH mark AS MATERIALIZED (SELECT gen_random_uuid() AS token),
+    leased AS (
+        UPDATE skene.outbox o
+           SET state = 'leased', lease_token = m.token, attempts = o.attempts + 1,
+               lease_expires_at = skene.gate_time() + lease, last_attempt_at = skene.gate_time(),
+               first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
+          FROM mark m WHERE o.batch_id = id AND o.state = 'pending'
+        RETURNING o.outbox_id, o.batch_place, o.attempts)
+    SELECT (SELECT array_agg(l.outbox_id ORDER BY place)
+              FROM generate_series(1, b.messages) AS place LEFT JOIN leased l ON l.batch_place = place),
+           m.token, (SELECT max(l.attempts) FROM leased l), true, '/emails/batch',
+           'application/json', b.body, b.idempotency_key
+      FROM skene.batches b, mark m WHERE b.batch_id = id
+$$;
+
+-- Batches of an earlier time: same messages, same bytes, same key.
+CREATE FUNCTION skene.lease_batches(to_provider text, wanted integer, lease interval)
+RETURNS SETOF skene.outbox_request
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    due    bigint;
+    free   bigint[];
+    taken  integer := 0;
+BEGIN
+    FOR due IN
+        SELECT DISTINCT o.batch_id FROM skene.outbox o
+         WHERE o.batch_id IS NOT NULL AND o.state = 'pending' AND o.provider = to_provider
+           AND o.next_attempt_at <= (SELECT skene.gate_time())
+           AND o.origin_system = skene.system_identifier()
+           AND o.origin_database = skene.database_oid()
+         ORDER BY 1
+    LOOP
+        EXIT WHEN taken = wanted;
+        -- all of its messages, or it waits
+        free := ARRAY(SELECT o.outbox_id FROM skene.outbox o WHERE o.batch_id = due FOR UPDATE SKIP LOCKED);
+        CONTINUE WHEN cardinality(free) < (SELECT count(*) FROM skene.outbox o WHERE o.batch_id = due);
+        RETURN QUERY SELECT * FROM skene.lease_batch(due, lease);
+        taken := taken + 1;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION skene.lease_messages(to_provider text, wanted integer, batch_size integer,
+                                     probe boolean, lease interval)
+RETURNS SETOF skene.outbox_request
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    ids    bigint[];
+    batch  bigint;
+BEGIN
+    -- one more than may be asked for: a backlog
+    IF batch_size > 1 AND NOT probe
+       AND (SELECT count(*) FROM (SELECT FROM skene.outbox o
+                                   WHERE o.provider = to_provider AND o.state = 'pending'
+                                     AND o.batch_id IS NULL AND o.next_attempt_at <= (SELECT skene.gate_time())
+                                   LIMIT wanted + 1) AS due) > wanted THEN
+        FOR i IN 1 .. wanted LOOP
+            ids := skene.take_due(to_provider, batch_size, false);
+            EXIT WHEN ids = '{}';
+            batch := skene.freeze_batch(ids);
+            IF batch IS NULL THEN
+                RETURN QUERY SELECT * FROM skene.lease_message(ids[1], lease);
+            ELSE
+                RETURN QUERY SELECT * FROM skene.lease_batch(batch, lease);
+            END IF;
+        END LOOP;
+    ELSE
+        RETURN QUERY SELECT r.* FROM unnest(skene.take_due(to_provider, wanted, probe)) AS id,
+                                     skene.lease_message(id, lease) AS r;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION skene.lease_outbox(to_provider text, wanted integer, batch_size integer,
+                                   probe boolean, lease interval)
+RETURNS SETOF skene.outbox_request
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    taken  integer := 0;
+BEGIN
+    IF skene.fenced()
+       OR EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN (to_provider, '*')) THEN
+        RETURN;
+    END IF;
+    -- before any row, as skene_reset() does
+    LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE;
+    PERFORM skene.recover_leases();
+    PERFORM skene.bury_forgotten();
+    IF NOT probe THEN
+        RETURN QUERY SELECT * FROM skene.lease_batches(to_provider, wanted, lease);
+        GET DIAGNOSTICS taken = ROW_COUNT;
+    END IF;
+    IF taken < wanted THEN
+        RETURN QUERY SELECT * FROM skene.lease_messages(to_provider, wanted - taken, batch_size, probe, lease);
+        IF probe AND NOT FOUND THEN
+            RETURN QUERY SELECT * FROM skene.lease_batches(to_provider, wanted, lease);
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION skene.lease_outbox(text, integer, integer, boolean, interval) IS
+    'Take due rows of a provider for one attempt each, as at most so many requests; a lease that is not settled in time returns to pending';
+
+-- Settle ---------------------------------------------------------------------
+
+-- Write down how attempts ended: an array of objects with id, token, verdict (sent, retry,
+-- wait, halt, bury, or alone: not in this batch), wait (seconds), uncertain, status, error,
+-- sent_id and the times since the attempt began. A stale token changes nothing. Returns rows
+-- that died of it, and rows that somebody has locked, to be settled later.
+CREATE FUNCTION skene.settle_outbox(outcomes jsonb)
+RETURNS TABLE (outbox_id bigint, became text)
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    WITH said AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(outcomes)
+            AS s (id bigint, token uuid, verdict text, wait bigint, uncertain boolean, status integer,
+                  error text, sent_id text, dns_ms real, connect_ms real, tls_ms real,
+                  first_byte_ms real, total_ms real)),
+    mine AS MATERIALIZED (
+        SELECT o.outbox_id, o.prompt_id, o.batch_id FROM skene.outbox o JOIN said s ON s.id = o.outbox_id
+         WHERE o.state = 'leased' AND o.lease_token = s.token
+         ORDER BY o.outbox_id FOR UPDATE OF o SKIP LOCKED),
+    prompt AS MATERIALIZED (
+        SELECT p.prompt_id FROM skene.prompts p
+         WHERE p.prompt_id IN (SELECT m.prompt_id FROM mine m) FOR UPDATE SKIP LOCKED),
+    free AS MATERIALIZED (
+        SELECT m.outbox_id, m.batch_id FROM mine m
+         WHERE m.prompt_id IN (SELECT p.prompt_id FROM prompt p)
+            OR NOT EXISTS (SELECT FROM skene.prompts p WHERE p.prompt_id = m.prompt_id)),
+    fate AS MATERIALIZED (
+        SELECT s.*, o.outbox_id, f.batch_id,
+               CASE WHEN s.uncertain THEN coalesce(o.unknown_since, o.last_attempt_at)
+                    ELSE o.unknown_since END AS unknown_since,
+               CASE WHEN s.verdict = 'retry' THEN skene.gate_time() + s.wait * interval '1 second'
+                    ELSE skene.gate_time() END AS again_at
+          FROM said s JOIN skene.outbox o ON o.outbox_id = s.id JOIN free f ON f.outbox_id = o.outbox_id),
+    settled AS (
+        UPDATE skene.outbox o
+           SET state = e.state, lease_token = NULL, lease_expires_at = NULL,
+               last_status = nullif(f.status, 0), last_error = e.error,
+               provider_id = coalesce(nullif(f.sent_id, ''), o.provider_id),
+               unknown_since = CASE WHEN e.state <> 'sent' AND f.verdict <> 'alone' THEN f.unknown_since END,
+               next_attempt_at = CASE e.state WHEN 'pending' THEN f.again_at ELSE o.next_attempt_at END,
+               settled_at = CASE WHEN e.state <> 'pending' THEN skene.gate_time() END,
+               batch_id = CASE WHEN e.state = 'pending' AND f.verdict <> 'alone' THEN o.batch_id END,
+               alone = o.alone OR f.verdict = 'alone',
+               dns_ms = nullif(f.dns_ms, 0), connect_ms = nullif(f.connect_ms, 0),
+               tls_ms = nullif(f.tls_ms, 0), first_byte_ms = nullif(f.first_byte_ms, 0),
+               total_ms = nullif(f.total_ms, 0)
+          FROM fate f,
+               LATERAL (SELECT f.again_at > f.unknown_since + interval '23 hours' AS forgotten,
+                               f.verdict = 'retry' AND f.unknown_since IS NULL
+                               AND f.again_at > (SELECT l.first_attempt_at + interval '3 days'
+                                                   FROM skene.outbox l WHERE l.outbox_id = f.outbox_id) AS hopeless) AS t,
+               LATERAL (SELECT CASE WHEN f.verdict = 'sent' THEN 'sent'
+                                    WHEN f.verdict = 'bury' OR t.forgotten OR t.hopeless THEN 'dead'
+                                    ELSE 'pending' END AS state,
+                               CASE WHEN f.verdict IN ('sent', 'bury') THEN nullif(f.error, '')
+                                    WHEN t.forgotten THEN concat_ws('; ', nullif(f.error, ''), 'given up: for 23 hours nobody knows whether it was accepted')
+                                    WHEN t.hopeless THEN concat_ws('; ', nullif(f.error, ''), 'given up: not accepted for 3 days')
+                                    ELSE nullif(f.error, '') END AS error) AS e
+         WHERE o.outbox_id = f.outbox_id
+        RETURNING o.outbox_id, o.prompt_id, o.state, o.last_error),
+    prompted AS (
+        UPDATE skene.prompts p
+           SET state = CASE s.state WHEN 'sent' THEN 'sent' ELSE 'failed' END,
+               error = CASE s.state WHEN 'dead' THEN s.last_error END
+          FROM settled s
+         WHERE p.prompt_id = s.prompt_id AND s.state IN ('sent', 'dead')),
+    emptied AS (
+        DELETE FROM skene.batches b
+         WHERE b.batch_id IN (SELECT f.batch_id FROM fate f)
+           AND NOT EXISTS (SELECT FROM skene.outbox o
+                            WHERE o.batch_id = b.batch_id
+                              AND o.outbox_id NOT IN (SELECT f.outbox_id FROM fate f))
+           AND NOT EXISTS (SELECT FROM fate f WHERE f.batch_id = b.batch_id
+                              AND f.verdict NOT IN ('sent', 'bury', 'alone')))
+    SELECT s.outbox_id, 'dead' FROM settled s WHERE s.state = 'dead'
+    UNION ALL
+    SELECT o.outbox_id, 'locked' FROM skene.outbox o JOIN said s ON s.id = o.outbox_id
+     WHERE o.state = 'leased' AND o.lease_token = s.token
+       AND o.outbox_id NOT IN (SELECT f.outbox_id FROM free f)
+$$;
+COMMENT ON FUNCTION skene.settle_outbox(jsonb) IS
+    'Write down how attempts ended; returns rows that are dead now, and locked ones, to be settled later';
 
 -- delivery = capture: mail ends here, to be read in skene.mailbox.
 CREATE FUNCTION skene.capture_outbox() RETURNS bigint
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
-    captured bigint;
+    due       bigint[];
+    captured  bigint;
 BEGIN
     IF skene.fenced() THEN
         RETURN 0;
     END IF;
-    PERFORM skene.cancel_answered();
-    UPDATE skene.outbox SET state = 'captured', settled_at = skene.gate_time()
-     WHERE outbox_id = ANY (ARRAY(
-           SELECT o.outbox_id FROM skene.outbox o
-            WHERE o.state = 'pending' AND o.next_attempt_at <= skene.gate_time()
-              AND o.origin_system = skene.system_identifier()
-              AND o.origin_database = skene.database_oid()
-              FOR UPDATE SKIP LOCKED));
+    LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE; -- before any row, as skene_reset() does
+    due := ARRAY(SELECT o.outbox_id FROM skene.outbox o
+                  WHERE o.state = 'pending' AND o.next_attempt_at <= (SELECT skene.gate_time())
+                    AND o.origin_system = skene.system_identifier()
+                    AND o.origin_database = skene.database_oid()
+                    FOR UPDATE SKIP LOCKED);
+    UPDATE skene.outbox SET state = 'captured', settled_at = skene.gate_time(), batch_id = NULL
+     WHERE outbox_id = ANY (due) AND outbox_id <> ALL (skene.cancel_answered(due));
     GET DIAGNOSTICS captured = ROW_COUNT;
+    DELETE FROM skene.batches b
+     WHERE NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
     RETURN captured;
 END
 $$;
 COMMENT ON FUNCTION skene.capture_outbox() IS 'Keep due rows instead of sending them';
 
--- A row that is due and could go, but is still here, was locked by somebody; the end of a
--- lock wakes nobody.
-CREATE FUNCTION skene.next_due() RETURNS timestamptz
+-- A row that is due and could go, but is still here, was locked by somebody, or there was no
+-- room for it; the end of a lock wakes nobody.
+CREATE FUNCTION skene.next_due()
+RETURNS TABLE (provider text, waiting boolean, next_attempt_at timestamptz)
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT least((SELECT min(next_attempt_at) FROM skene.outbox
-                   WHERE state = 'pending' AND next_attempt_at > skene.gate_time()),
-                 (SELECT min(lease_expires_at) FROM skene.outbox
-                   WHERE state = 'leased' AND lease_expires_at > skene.gate_time()),
-                 (SELECT skene.gate_time() + interval '1 second'
-                   WHERE NOT skene.fenced()
-                     AND EXISTS (SELECT FROM skene.outbox d
-                                  WHERE d.state = 'pending' AND d.next_attempt_at <= skene.gate_time()
-                                    AND d.origin_system = skene.system_identifier()
-                                    AND d.origin_database = skene.database_oid()
-                                    AND NOT EXISTS (SELECT FROM skene.pauses p
-                                                     WHERE p.provider IN (d.provider, '*')))))
+    SELECT p.name, NOT skene.fenced()
+           AND NOT EXISTS (SELECT FROM skene.pauses h WHERE h.provider IN (p.name, '*'))
+           AND EXISTS (SELECT FROM skene.outbox d
+                        WHERE d.provider = p.name AND d.state = 'pending'
+                          AND d.next_attempt_at <= (SELECT skene.gate_time())
+                          AND d.origin_system = skene.system_identifier()
+                          AND d.origin_database = skene.database_oid()),
+           (SELECT min(d.next_attempt_at) FROM skene.outbox d
+             WHERE d.provider = p.name AND d.state = 'pending'
+               AND d.next_attempt_at > (SELECT skene.gate_time()))
+      FROM (VALUES ('resend'), ('stripe')) AS p (name)
+    UNION ALL
+    SELECT NULL, false, (SELECT min(o.lease_expires_at) FROM skene.outbox o
+                          WHERE o.state = 'leased' AND o.lease_expires_at > (SELECT skene.gate_time()))
 $$;
 COMMENT ON FUNCTION skene.next_due() IS
-    'When a row becomes due or a lease runs out, and when to look again for locked rows; null: when something is enqueued';
+    'Per provider: are rows due, and when does the next one become due; and without a provider, when a lease runs out';
 
--- Operation ------------------------------------------------------------------
+-- Retention --------------------------------------------------------------------
 
-CREATE FUNCTION skene.check_provider(provider text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
-BEGIN
-    IF provider IS NULL THEN
-        RAISE EXCEPTION 'provider must not be null' USING ERRCODE = '22004';
-    ELSIF provider NOT IN ('*', 'resend', 'stripe') THEN
-        RAISE EXCEPTION 'there is no provider "%"', left(provider, 63)
-            USING ERRCODE = '22023', HINT = 'Providers are: resend, stripe; * is all of them.';
-    END IF;
-END
+CREATE FUNCTION skene.purge_outbox(wanted integer) RETURNS bigint
+LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM skene.batches b
+     WHERE NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
+    WITH gone AS (
+        DELETE FROM skene.outbox
+         WHERE outbox_id = ANY (ARRAY(
+               SELECT o.outbox_id FROM skene.outbox o
+                WHERE o.settled_at < (SELECT skene.gate_time())
+                                     - current_setting('skene_gate.outbox_retention')::interval
+                ORDER BY o.settled_at LIMIT wanted FOR UPDATE SKIP LOCKED))
+        RETURNING 1)
+    SELECT count(*) FROM gone
 $$;
-
-CREATE FUNCTION @extschema@.skene_pause(provider text DEFAULT '*') RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM skene.check_provider($1);
-    INSERT INTO skene.pauses (provider) VALUES ($1) ON CONFLICT DO NOTHING;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.skene_pause(text) IS
-'Send nothing to a provider (resend, stripe), or to any, until skene_resume. Example: SELECT skene_pause(''resend'')';
-
-CREATE FUNCTION @extschema@.skene_resume(provider text DEFAULT '*') RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM skene.check_provider($1);
-    DELETE FROM skene.pauses p WHERE $1 IN (p.provider, '*');
-    IF $1 = '*' THEN
-        DELETE FROM skene.instance
-         WHERE (system_identifier, database_oid) <> (skene.system_identifier(), skene.database_oid());
-        INSERT INTO skene.instance
-        SELECT skene.system_identifier(), skene.database_oid()
-         WHERE NOT EXISTS (SELECT FROM skene.instance);
-    END IF;
-    PERFORM skene.wake_worker('outbox');
-END
-$$;
-COMMENT ON FUNCTION @extschema@.skene_resume(text) IS
-'End skene_pause; without a provider also declare this restored or cloned database the one that sends. Rows that another database enqueued stay unsent until skene_retry. Example: SELECT skene_resume()';
-
-CREATE FUNCTION @extschema@.skene_retry(id bigint) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE skene.outbox
-       SET state = 'pending', next_attempt_at = skene.gate_time(), first_attempt_at = NULL,
-           settled_at = NULL,
-           origin_system = skene.system_identifier(), origin_database = skene.database_oid()
-     WHERE outbox_id = id AND state IN ('pending', 'dead', 'held', 'captured', 'cancelled');
-    IF FOUND THEN
-        PERFORM skene.wake_worker('outbox');
-    END IF;
-    RETURN FOUND;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.skene_retry(bigint) IS
-'Send a row of skene.outbox now, with its old key and bytes, whatever became of it; false if it is under way, sent or unknown. Example: SELECT skene_retry(17)';
-
-CREATE FUNCTION @extschema@.skene_cancel(id bigint) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-DECLARE
-    prompt bigint;
-BEGIN
-    UPDATE skene.outbox SET state = 'cancelled', settled_at = skene.gate_time()
-     WHERE outbox_id = id AND state IN ('pending', 'held', 'dead')
-    RETURNING prompt_id INTO prompt;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    UPDATE skene.prompts SET state = 'cancelled' WHERE prompt_id = prompt;
-    RETURN true;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.skene_cancel(bigint) IS
-'Never send a row of skene.outbox; false if it is under way, ended or unknown. Example: SELECT skene_cancel(17)';
+COMMENT ON FUNCTION skene.purge_outbox(integer) IS
+    'Remove so many rows that ended skene_gate.outbox_retention ago; returns how many it found';

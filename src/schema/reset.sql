@@ -24,6 +24,8 @@ BEGIN
     DELETE FROM skene.prompts p WHERE $1 IS NULL OR p.user_id = $1;
     DELETE FROM skene.outbox o
      WHERE ($1 IS NULL OR o.user_id = $1) AND o.state NOT IN ('leased', 'sent');
+    DELETE FROM skene.batches b
+     WHERE NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
 END
 $$;
 COMMENT ON FUNCTION skene.reset(text) IS 'skene_reset, of one customer or (null) of all';

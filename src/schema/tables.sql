@@ -216,10 +216,20 @@ CREATE TABLE skene.outbox (
     attempts          integer NOT NULL DEFAULT 0,
     next_attempt_at   timestamptz NOT NULL DEFAULT skene.gate_time(),
     first_attempt_at  timestamptz,
+    last_attempt_at   timestamptz,
+    unknown_since     timestamptz,
     lease_token       uuid,
     lease_expires_at  timestamptz,
+    batch_id          bigint,
+    batch_place       integer,
+    alone             boolean NOT NULL DEFAULT false,
     last_status       integer,
     last_error        text,
+    dns_ms            real,
+    connect_ms        real,
+    tls_ms            real,
+    first_byte_ms     real,
+    total_ms          real,
     provider_id       text,
     user_id           skene.user_id,
     prompt_id         bigint,
@@ -228,11 +238,25 @@ CREATE TABLE skene.outbox (
     created_at        timestamptz NOT NULL DEFAULT skene.gate_time(),
     settled_at        timestamptz
 );
-CREATE INDEX outbox_due ON skene.outbox (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_due ON skene.outbox (provider, next_attempt_at) WHERE state = 'pending';
 CREATE INDEX outbox_leases ON skene.outbox (lease_expires_at) WHERE state = 'leased';
+CREATE INDEX outbox_unknown ON skene.outbox (unknown_since)
+    WHERE state = 'pending' AND unknown_since IS NOT NULL;
+CREATE INDEX outbox_batch ON skene.outbox (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX outbox_ended ON skene.outbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX outbox_prompt ON skene.outbox (prompt_id);
 COMMENT ON TABLE skene.outbox IS
     'Requests to providers; body and idempotency_key are fixed at enqueue and sent as they are';
+
+CREATE TABLE skene.batches (
+    batch_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    idempotency_key  text NOT NULL UNIQUE,
+    messages         integer NOT NULL,
+    body             text NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT skene.gate_time()
+);
+COMMENT ON TABLE skene.batches IS
+    'Requests that carry several rows of skene.outbox, from their making until every row is settled; like rows, they are sent as they are';
 
 CREATE TABLE skene.pauses (
     provider   text PRIMARY KEY,

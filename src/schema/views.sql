@@ -30,7 +30,9 @@ COMMENT ON VIEW skene.mailbox IS 'E-mails, captured or sent or on their way';
 
 CREATE VIEW skene.outbox_stats AS
 SELECT provider, state, count(*) AS messages, min(created_at) AS oldest_created_at,
-       max(settled_at) AS last_settled_at, max(attempts) AS max_attempts
+       max(settled_at) AS last_settled_at,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY total_ms) AS median_ms,
+       max(attempts) AS max_attempts
   FROM skene.outbox
  GROUP BY provider, state;
 COMMENT ON VIEW skene.outbox_stats IS 'Messages to providers, counted by state';
@@ -48,9 +50,9 @@ SELECT f.feature,
   FROM skene.features f
   LEFT JOIN (SELECT p.feature, sum(p.denials)::bigint AS limit_hits, count(*) AS prompts,
                     count(DISTINCT p.user_id) AS customers,
-                    count(*) FILTER (WHERE EXISTS (
+                    count(*) FILTER (WHERE p.state = 'sent' OR EXISTS (
                         SELECT FROM skene.outbox o
-                         WHERE o.prompt_id = p.prompt_id AND o.state IN ('sent', 'captured'))) AS emails
+                         WHERE o.prompt_id = p.prompt_id AND o.state = 'captured')) AS emails
                FROM skene.prompts p GROUP BY p.feature) AS p USING (feature)
   LEFT JOIN (SELECT c.feature, sum(c.conversions)::bigint AS conversions,
                     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.time_to_convert)
@@ -81,19 +83,41 @@ SELECT d.datname AS database, s.pid, s.state, s.started_at, s.last_success_at, s
 COMMENT ON VIEW skene.worker_status IS
     'The worker of this database; notes are windows with denials in shared memory, denials_dropped those that prompted nobody since the server''s start because their customer did not come to be within a minute';
 
+CREATE FUNCTION skene.delivery_slots(OUT provider text, OUT breaker text, OUT until timestamptz,
+        OUT reason text, OUT failures integer, OUT in_flight integer, OUT requests bigint,
+        OUT sent bigint, OUT failed bigint, OUT sent_last_minute bigint)
+RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'skene_delivery_slots';
+COMMENT ON FUNCTION skene.delivery_slots() IS 'Providers as this database''s worker sees them';
+
+CREATE VIEW skene.provider_status AS
+SELECT s.provider, s.breaker, s.until, s.reason, s.failures, s.in_flight, s.requests, s.sent,
+       s.failed, s.sent_last_minute
+  FROM skene.delivery_slots() s;
+COMMENT ON VIEW skene.provider_status IS
+    'Providers to which this database''s worker has sent since the server started: may they be asked, and what has become of it';
+
 CREATE FUNCTION @extschema@.skene_status(OUT database name, OUT worker text, OUT pid integer,
-        OUT delivery text, OUT fenced boolean, OUT paused text[], OUT pending bigint,
-        OUT oldest_pending_at timestamptz, OUT dead bigint, OUT last_success_at timestamptz,
-        OUT last_error text, OUT unmatched_subscriptions bigint, OUT unknown_prices text[],
-        OUT denials_dropped bigint)
+        OUT delivery text, OUT fenced boolean, OUT paused text[], OUT breakers text[],
+        OUT pending bigint, OUT oldest_pending_at timestamptz, OUT in_flight bigint,
+        OUT sent_last_minute bigint, OUT dead bigint, OUT held bigint,
+        OUT last_success_at timestamptz, OUT last_error text, OUT last_error_at timestamptz,
+        OUT unmatched_subscriptions bigint, OUT unknown_prices text[], OUT denials_dropped bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     SELECT current_database(), coalesce(w.state, 'absent'), w.pid,
            current_setting('skene_gate.delivery'), skene.fenced(),
            ARRAY(SELECT p.provider FROM skene.pauses p ORDER BY 1),
+           ARRAY(SELECT s.provider || ': ' || s.breaker
+                        || CASE WHEN s.breaker = 'closed' THEN ''
+                                ELSE coalesce(' until ' || to_char(s.until, 'HH24:MI:SS TZ'), '')
+                                     || coalesce(' (' || s.reason || ')', '') END
+                   FROM skene.delivery_slots() s ORDER BY 1),
            (SELECT count(*) FROM skene.outbox WHERE state IN ('pending', 'leased')),
            (SELECT min(created_at) FROM skene.outbox WHERE state IN ('pending', 'leased')),
+           (SELECT coalesce(sum(s.in_flight), 0)::bigint FROM skene.delivery_slots() s),
+           (SELECT coalesce(sum(s.sent_last_minute), 0)::bigint FROM skene.delivery_slots() s),
            (SELECT count(*) FROM skene.outbox WHERE state = 'dead'),
-           w.last_success_at, w.last_error,
+           (SELECT count(*) FROM skene.outbox WHERE state = 'held'),
+           w.last_success_at, w.last_error, w.last_error_at,
            (SELECT count(*) FROM skene.subscriptions s WHERE s.user_id IS NULL),
            ARRAY(SELECT DISTINCT s.prices[1] FROM skene.subscriptions s
                   WHERE s.source = 'stripe' AND s.plan IS NULL AND s.prices <> '{}' ORDER BY 1),
@@ -101,4 +125,4 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS
       FROM (SELECT) AS one LEFT JOIN skene.worker_status w ON true
 $$;
 COMMENT ON FUNCTION @extschema@.skene_status() IS
-'One row: is the worker running, does anything keep mail from leaving, does Stripe name prices that no plan has, how many denials prompted nobody because no row knows their customer (since the server''s start). Example: SELECT * FROM skene_status()';
+'One row: is the worker running, does anything keep mail from leaving (fence, pause, a provider''s breaker that is not closed), what waits and how fast it goes, does Stripe name prices that no plan has, how many denials prompted nobody because no row knows their customer (since the server''s start). Example: SELECT * FROM skene_status()';

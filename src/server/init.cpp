@@ -57,7 +57,10 @@ SKENE_FUNCTION(skene_wake_worker)
         rescan_at_commit(true);
         wake_at_commit(MyDatabaseId, wake_extension);
     } else {
-        wake_at_commit(MyDatabaseId, strcmp(reason, "address") == 0 ? wake_address : wake_outbox);
+        uint32 reasons = strcmp(reason, "address") == 0 ? wake_address
+                         : strcmp(reason, "probe") == 0 ? wake_outbox | wake_probe
+                                                        : wake_outbox;
+        wake_at_commit(MyDatabaseId, reasons);
     }
     PG_RETURN_VOID();
 }

@@ -57,6 +57,9 @@ extern "C" {
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -162,6 +165,31 @@ worker_wait_event()
     return event;
 #else
     return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* Wait event of a wait for providers. */
+inline uint32
+http_wait_event()
+{
+#if PG_VERSION_NUM >= 170000
+    static uint32 event = 0;
+    if (event == 0)
+        event = WaitEventExtensionNew("SkeneGateHttp");
+    return event;
+#else
+    return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 17 takes the owner of the set where a memory context was (commit 50c67c2019ab). */
+inline WaitEventSet *
+create_wait_event_set(int events)
+{
+#if PG_VERSION_NUM >= 170000
+    return CreateWaitEventSet(nullptr, events);
+#else
+    return CreateWaitEventSet(CurrentMemoryContext, events);
 #endif
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/engine.hpp"
 #include "gate/denials.hpp"
+#include "outbox/account.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -33,6 +34,8 @@ int pending_wake_count = 0;
 bool pending_rescan = false;
 bool pending_install = false;
 
+constexpr int own_locks = 3; /* of Shared; the engine's follow */
+
 void
 request_hook()
 {
@@ -40,8 +43,9 @@ request_hook()
         previous_request_hook();
     RequestAddinShmemSpace(
         add_size(MAXALIGN(sizeof(Shared)), hash_estimate_size(max_windows, sizeof(DenialNote))));
+    RequestAddinShmemSpace(delivery_size());
     RequestAddinShmemSpace(engine_size());
-    RequestNamedLWLockTranche("skene_gate", 2 + engine_lock_count());
+    RequestNamedLWLockTranche("skene_gate", own_locks + engine_lock_count());
 }
 
 void
@@ -60,6 +64,7 @@ startup_hook()
         memset(static_cast<void *>(shared), 0, sizeof(Shared));
         shared->lock = &locks[0].lock;
         shared->notes_lock = &locks[1].lock;
+        shared->delivery_lock = &locks[2].lock;
         pg_atomic_init_u32(&shared->launcher_proc, 0);
         pg_atomic_init_u32(&shared->rescan, 0);
         pg_atomic_init_u32(&shared->installed, InvalidOid);
@@ -77,7 +82,8 @@ startup_hook()
     info.hash = hash_denial;
     notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
                           HASH_ELEM | HASH_FUNCTION);
-    initialize_engine(GetNamedLWLockTranche("skene_gate") + 2);
+    initialize_delivery();
+    initialize_engine(GetNamedLWLockTranche("skene_gate") + own_locks);
     LWLockRelease(AddinShmemInitLock);
 }
 
@@ -175,6 +181,7 @@ claim_slot(Oid database)
             slot->next_start = 0;
             slot->started_at = slot->last_success_at = slot->last_error_at = 0;
             slot->last_error[0] = '\0';
+            forget_desks(static_cast<int>(slot - shared->slots));
             pg_atomic_write_u32(&slot->reasons, 0);
             pg_atomic_write_u64(&slot->denials_dropped, 0);
             pg_atomic_write_u32(&slot->worker_proc, 0);

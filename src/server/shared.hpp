@@ -20,6 +20,7 @@ constexpr uint32 wake_address = 8;    /* a customer got an address */
 constexpr uint32 wake_restart = 16;   /* settings of the database changed */
 constexpr uint32 wake_extension = 32; /* the extension was dropped or updated */
 constexpr uint32 wake_fold = 64;      /* usage was counted */
+constexpr uint32 wake_probe = 128;    /* somebody says that a provider may be asked again */
 
 enum class WorkerState : uint8 { absent, wanted, starting, running, failed, incompatible };
 
@@ -45,6 +46,7 @@ struct WorkerSlot {
 struct Shared {
     LWLock *lock;                   /* slots and the launcher's fields */
     LWLock *notes_lock;             /* the hash of notes */
+    LWLock *delivery_lock;          /* what is known of providers, see outbox/account.hpp */
     pg_atomic_uint32 launcher_proc; /* index into allProcs + 1; 0 = no launcher */
     pg_atomic_uint32 rescan;        /* databases may have come or gone */
     pg_atomic_uint32 installed;     /* which database got the extension, or several_databases */

@@ -111,6 +111,21 @@ run_guarded(void (*step)(const void *argument), const void *argument)
     return error;
 }
 
+bool
+may_pass(int sqlerrcode)
+{
+    switch (ERRCODE_TO_CATEGORY(sqlerrcode)) {
+    case ERRCODE_INVALID_TRANSACTION_STATE: /* the database is set to read only */
+    case ERRCODE_TRANSACTION_ROLLBACK:
+    case ERRCODE_INSUFFICIENT_RESOURCES:
+    case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: /* lock_timeout */
+    case ERRCODE_OPERATOR_INTERVENTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void
 set_worker_state(WorkerState state)
 {

@@ -31,6 +31,9 @@ void end_work(WorkScope *scope);
  */
 ErrorData *run_guarded(void (*step)(const void *argument), const void *argument);
 
+/* Has an error nothing to do with the step, which may succeed another time? */
+bool may_pass(int sqlerrcode);
+
 /* Shown in skene.worker_status. */
 void set_worker_state(WorkerState state);
 void report_success();

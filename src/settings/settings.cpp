@@ -11,6 +11,15 @@ int delivery = delivery_capture;
 char *resend_api_key_file = nullptr;
 char *resend_base_url = nullptr;
 double resend_rate = 2.0;
+int resend_batch = 100;
+char *stripe_api_key_file = nullptr;
+char *stripe_base_url = nullptr;
+double stripe_rate = 10.0;
+int max_requests = 16;
+int request_timeout = 30000;
+char *http_proxy = nullptr;
+char *ca_file = nullptr;
+int outbox_retention = 30 * 86400;
 char *stripe_webhook_secret_file = nullptr;
 int max_windows = 16384;
 int max_reservations = 16384;
@@ -68,6 +77,26 @@ check_file_path(char **value, void **, GucSource)
     return false;
 }
 
+/* A proxy is http:// or https://: libcurl would take others, some of which resolve names here. */
+bool
+check_proxy(char **value, void **, GucSource)
+{
+    if (**value == '\0' || strncmp(*value, "http://", 7) == 0 ||
+        strncmp(*value, "https://", 8) == 0)
+        return true;
+    GUC_check_errdetail("A proxy begins with http:// or https://.");
+    return false;
+}
+
+bool
+check_ca_file(char **value, void **, GucSource)
+{
+    if (**value == '\0' || is_absolute_path(*value))
+        return true;
+    GUC_check_errdetail("The path of the certificates must be absolute.");
+    return false;
+}
+
 /*
  * Refuse to travel where mail goes out to customers. Only what somebody sets now is
  * refused: configuration files bring settings in any order, and gate_time() heeds none
@@ -106,6 +135,38 @@ define_settings()
     DefineCustomRealVariable("skene_gate.resend_rate", "Requests a second to Resend, at most.",
                              nullptr, &resend_rate, 2.0, 0.01, 1000.0, PGC_SUSET, 0, nullptr,
                              nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.resend_batch",
+                            "Messages in one request to Resend, at most, when several wait.",
+                            "1 sends each in a request of its own.", &resend_batch, 100, 1, 100,
+                            PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable(
+        "skene_gate.stripe_api_key_file", "File that holds the API key of Stripe.",
+        "Mode 0600, or 0640 if owned by root; outside the data directory.", &stripe_api_key_file,
+        "", PGC_SUSET, secret, check_file_path, nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.stripe_base_url", "Where Stripe's API is reached.",
+                               nullptr, &stripe_base_url, "https://api.stripe.com", PGC_SUSET,
+                               secret, check_base_url, nullptr, nullptr);
+    DefineCustomRealVariable("skene_gate.stripe_rate", "Requests a second to Stripe, at most.",
+                             nullptr, &stripe_rate, 10.0, 0.01, 1000.0, PGC_SUSET, 0, nullptr,
+                             nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.max_requests",
+                            "Requests under way to one provider at once.", nullptr, &max_requests,
+                            16, 1, max_requests_limit, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "skene_gate.request_timeout", "How long a request to a provider may take.",
+        "What became of it is unknown then: it is repeated with the same key.", &request_timeout,
+        30000, 100, 120000, PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.http_proxy", "Proxy for requests to providers.",
+                               "Not used for 127.0.0.1, ::1 and localhost.", &http_proxy, "",
+                               PGC_SUSET, secret, check_proxy, nullptr, nullptr);
+    DefineCustomStringVariable("skene_gate.ca_file",
+                               "Certificates (PEM) of whom to trust as a provider.",
+                               "Empty: those of the system.", &ca_file, "", PGC_SUSET, secret,
+                               check_ca_file, nullptr, nullptr);
+    DefineCustomIntVariable("skene_gate.outbox_retention",
+                            "How long rows of skene.outbox are kept after their end.", nullptr,
+                            &outbox_retention, 30 * 86400, 86400, 3650 * 86400, PGC_SUSET,
+                            GUC_UNIT_S, nullptr, nullptr, nullptr);
     DefineCustomStringVariable("skene_gate.stripe_webhook_secret_file",
                                "File that holds the signing secrets of Stripe's webhook, one a "
                                "line.",

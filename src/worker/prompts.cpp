@@ -54,22 +54,6 @@ write_one(const TakenDenials &denials)
     return bool_column(1) ? Outcome::done : bool_column(2) ? Outcome::unknown : Outcome::locked;
 }
 
-/* Is an error nothing to do with the note, so that it may be written another time? */
-bool
-may_pass(int sqlerrcode)
-{
-    switch (ERRCODE_TO_CATEGORY(sqlerrcode)) {
-    case ERRCODE_INVALID_TRANSACTION_STATE: /* the database is set to read only */
-    case ERRCODE_TRANSACTION_ROLLBACK:
-    case ERRCODE_INSUFFICIENT_RESOURCES:
-    case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: /* lock_timeout */
-    case ERRCODE_OPERATOR_INTERVENTION:
-        return true;
-    default:
-        return false;
-    }
-}
-
 struct Writing {
     const TakenDenials *denials;
     Outcome *outcome;

@@ -1,6 +1,6 @@
 /*
  * worker.cpp: the worker of one database: denials become prompts, usage is folded, the
- * outbox is emptied, old idempotency keys are removed.
+ * outbox is emptied, what is old is removed.
  *
  * Invariants: no transaction is open while it waits, for its latch or for HTTP;
  * with nothing to do it runs no query; an error is logged, waited out and tried
@@ -11,10 +11,12 @@
 #include "server/shared.hpp"
 #include "server/work.hpp"
 #include "gate/denials.hpp"
+#include "outbox/account.hpp"
 #include "outbox/delivery.hpp"
 #include "settings/settings.hpp"
 #include "worker/fold.hpp"
 #include "worker/prompts.hpp"
+#include "worker/retention.hpp"
 
 namespace skene
 {
@@ -25,7 +27,6 @@ namespace
 constexpr int64 safety_poll_ms = 5 * 60 * 1000; /* finds rows that woke nobody */
 constexpr int64 denials_flush_ms = 1000;        /* more denials of known windows are in no hurry */
 constexpr int64 max_error_wait_ms = 60 * 1000;
-constexpr int delivery_slice_ms = 250; /* how long a hung request keeps us from the latch */
 
 WorkerSlot *slot = nullptr;
 
@@ -34,6 +35,7 @@ void
 release_slot(int code, Datum)
 {
     return_unwritten_prompts();
+    forget_flights(slot - shared->slots);
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     slot->pid = 0;
     pg_atomic_write_u32(&slot->worker_proc, 0);
@@ -86,31 +88,6 @@ struct Schedule {
     TimestampTz next_outbox; /* when a row of the outbox is due */
 };
 
-/* Remove idempotency keys past their retention, in transactions of a batch each. */
-void
-purge_idempotency_keys()
-{
-    static SPIPlanPtr plan = nullptr;
-    constexpr uint64 batch = 1000;
-    uint64 removed;
-
-    do {
-        WorkScope scope;
-        CHECK_FOR_INTERRUPTS();
-        begin_work(&scope);
-        run_prepared(&plan, R"sql(
-DELETE FROM skene.idempotency_keys k
- WHERE k.ctid = ANY (ARRAY(
-       SELECT o.ctid FROM skene.idempotency_keys o
-        WHERE o.created_at < skene.gate_time()
-                             - current_setting('skene_gate.idempotency_retention')::interval
-        LIMIT 1000)))sql",
-                     0, nullptr, nullptr, nullptr, InvalidSnapshot, false, SPI_OK_DELETE);
-        removed = SPI_processed;
-        end_work(&scope);
-    } while (removed == batch);
-}
-
 /* Customers became known: their subscriptions, then prompts that waited for an address. */
 void
 catch_up_with_customers()
@@ -150,6 +127,10 @@ work(Schedule *schedule)
         schedule->reasons &= ~wake_address;
         reasons |= wake_outbox;
     }
+    if (reasons & wake_probe) {
+        allow_probes();
+        schedule->reasons &= ~wake_probe;
+    }
     if (poll || (reasons & wake_outbox) || now >= schedule->next_outbox) {
         /* cleared first: what is enqueued meanwhile asks again; after an error it is due still */
         schedule->reasons &= ~wake_outbox;
@@ -157,7 +138,7 @@ work(Schedule *schedule)
         schedule->next_outbox = empty_outbox();
     }
     if (poll) {
-        purge_idempotency_keys();
+        purge_expired();
         schedule->next_poll = TimestampTzPlusMilliseconds(now, safety_poll_ms);
     }
 }
@@ -222,8 +203,8 @@ wait_for_work(const Schedule &schedule)
 {
     int64 idle = asked_meanwhile(schedule) ? 0 : idle_time(schedule);
 
-    if (deliveries_under_way() > 0) {
-        move_deliveries(static_cast<int>(Min(idle, delivery_slice_ms)));
+    if (deliveries_under_way()) {
+        wait_for_deliveries(idle);
     } else if (idle > 0) {
         (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, idle,
                          worker_wait_event());
@@ -265,7 +246,8 @@ skene_worker_main(Datum index)
         if (ConfigReloadPending) {
             ConfigReloadPending = false;
             ProcessConfigFile(PGC_SIGHUP);
-            schedule.next_poll = 0; /* delivery may have changed, or the clock gone back */
+            schedule.next_poll = 0;         /* delivery may have changed, or the clock gone back */
+            schedule.reasons |= wake_probe; /* or what a provider did not like */
         }
         /* until the fold is due its bit stays set, so that commits need not set it again */
         uint32 kept = gate_time() < schedule.next_fold ? wake_fold : 0;

@@ -22,6 +22,39 @@ MAX_RECIPIENTS = 50
 MAX_BATCH = 100
 
 
+# https://resend.com/docs/api-reference/errors
+ERRORS = {
+    "invalid_idempotency_key": (400, "The key must be between 1-256 chars."),
+    "validation_error": (400, "We found an error with one or more fields in the request."),
+    "missing_api_key": (401, "Missing API key in the authorization header."),
+    "restricted_api_key": (401, "This API key is restricted to only send emails."),
+    "invalid_api_key": (403, "API key is invalid."),
+    "suspended_api_key": (403, "This API key is suspended."),
+    "invalid_permission": (403, "The API key does not have the permission."),
+    "domain_not_verified": (403, "The acme.test domain is not verified."),
+    "not_found": (404, "The requested endpoint does not exist."),
+    "method_not_allowed": (405, "Method is not allowed for the requested path."),
+    "invalid_idempotent_request": (409, "Same idempotency key used with a different request payload."),
+    "concurrent_idempotent_requests": (409, "Same idempotency key used while original request is "
+                                            "still in progress."),
+    "resource_locked": (409, "The resource is locked."),
+    "invalid_attachment": (422, "Attachment must have either a `content` or `path`."),
+    "invalid_from_address": (422, "Invalid `from` field."),
+    "invalid_access": (422, "Access must be \"full_access\" or \"sending_access\"."),
+    "invalid_parameter": (422, "The parameter must be a valid UUID."),
+    "invalid_region": (422, "Region must be one of the supported ones."),
+    "missing_required_field": (422, "Missing `to` field."),
+    "rate_limit_exceeded": (429, "Too many requests. You can only make 2 requests per second."),
+    "daily_quota_exceeded": (429, "You have reached your daily email sending quota."),
+    "monthly_quota_exceeded": (429, "You have reached your monthly email sending quota."),
+    "application_error": (500, "An unexpected error occurred."),
+    "internal_server_error": (500, "An unexpected error occurred."),
+    "service_unavailable": (503, "The service is unavailable."),
+}
+# Not all say their name.
+NAMED_OTHERWISE = {"domain_not_verified": "validation_error"}
+
+
 class Refusal(Exception):
     """An error as Resend words it."""
 
@@ -85,12 +118,15 @@ def check_email(mail: object) -> dict:
 class Resend(StandIn):
     name = "resend"
 
-    def __init__(self, port: int, state: pathlib.Path, rate: int) -> None:
-        super().__init__(port, state)
+    def __init__(self, port: int, state: pathlib.Path, rate: int, files: bool = True,
+                 tls: list[str] | None = None) -> None:
+        super().__init__(port, state, tls)
         self.rate = rate
+        self.files = files
         self.window = (0, 0)  # second, requests in it
         self.mails: dict[str, dict] = {}
         self.accepted_by_key: dict[str, int] = {}
+        self.accepted_by_recipient: dict[str, int] = {}
         (state / "mail").mkdir(exist_ok=True)
 
     def answer(self, request: Request) -> Answer:
@@ -114,6 +150,10 @@ class Resend(StandIn):
         if "body" in fault:
             return Answer(fault.get("status", 502), fault["body"].encode(),
                           {"Content-Type": "text/html"})
+        if fault["kind"] == "error":
+            name = fault["name"]
+            status, message = ERRORS[name]
+            return Refusal(status, NAMED_OTHERWISE.get(name, name), message).answer()
         status = fault.get("status", 500)
         return Refusal(status, fault.get("name", "internal_server_error"),
                        fault.get("message", "An unexpected error occurred.")).answer()
@@ -207,6 +247,11 @@ class Resend(StandIn):
             self.mails[mail_id] = {**mail, "id": mail_id, "created_at": created}
             if key is not None:
                 self.accepted_by_key[key] = self.accepted_by_key.get(key, 0) + 1
+            people = mail["to"] if isinstance(mail["to"], list) else [mail["to"]]
+            for person in people:
+                self.accepted_by_recipient[person] = self.accepted_by_recipient.get(person, 0) + 1
+            if not self.files:
+                return mail_id
             stem.with_suffix(".json").write_text(json.dumps(
                 {"id": mail_id, "created_at": created, "idempotency_key": key, **mail},
                 indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -228,15 +273,17 @@ class Resend(StandIn):
             "last_event": "delivered", "scheduled_at": mail.get("scheduled_at")})
 
     def report(self) -> dict:
-        return {"accepted": len(self.mails), "accepted_by_key": dict(self.accepted_by_key)}
+        return {"accepted": len(self.mails), "accepted_by_key": dict(self.accepted_by_key),
+                "accepted_by_recipient": dict(self.accepted_by_recipient)}
 
 
 def main() -> None:
     parser = arguments("A stand-in for Resend's API.")
     parser.add_argument("--rate", type=int, default=0, metavar="N",
                         help="requests a second; 0 = no limit (the real default is 2 to 5)")
+    parser.add_argument("--no-files", action="store_true", help="write no files of e-mails")
     options = parser.parse_args()
-    run(Resend(options.port, options.state, options.rate))
+    run(Resend(options.port, options.state, options.rate, not options.no_files, options.tls))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ saw an answer also sees the entry; an Authorization value is never written down.
 """
 
 import argparse
+import gzip
 import hashlib
 import http
 import http.server
@@ -15,6 +16,7 @@ import pathlib
 import select
 import signal
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -23,9 +25,10 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-FAULT_KINDS = ("hang", "reset", "empty", "status", "endless", "slow", "truncated", "delay")
+FAULT_KINDS = ("hang", "reset", "empty", "status", "error", "endless", "slow", "truncated",
+               "chunk", "gzip", "redirect", "delay")
 # These say how an answer is delivered; the request itself is handled as usual.
-DELIVERY_FAULTS = ("slow", "truncated", "delay")
+DELIVERY_FAULTS = ("slow", "truncated", "chunk", "gzip", "delay")
 MAX_BODY = 40 * 1024 * 1024
 
 
@@ -103,9 +106,15 @@ class StandIn(http.server.ThreadingHTTPServer):
     request_queue_size = 128
     name = "stand-in"
 
-    def __init__(self, port: int, state: pathlib.Path) -> None:
+    def __init__(self, port: int, state: pathlib.Path, tls: list[str] | None = None) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         state.mkdir(parents=True, exist_ok=True)
+        self.tls = None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
+        self.connections: set[socket.socket] = set()
+        self.away = 0.0  # seconds for which to refuse connections
         self.state = state
         self.lock = threading.Lock()
         self.clock_offset = 0.0
@@ -141,6 +150,8 @@ class StandIn(http.server.ThreadingHTTPServer):
                         self.faults = [{"times": 1, **f} for f in faults]
                 if "clock_offset" in order:
                     self.clock_offset = float(order["clock_offset"])
+                if "refuse" in order:
+                    self.go_away(float(order["refuse"]))
                 extra = self.obey(order)
             except (ValueError, AttributeError, TypeError, KeyError) as error:
                 return json_answer(400, {"error": str(error)})
@@ -150,15 +161,46 @@ class StandIn(http.server.ThreadingHTTPServer):
                       "clock_offset": self.clock_offset, **self.report()}
         return json_answer(200, counts)
 
+    def go_away(self, seconds: float) -> None:
+        """Refuse connections for a while, and end those there are but this one."""
+        def leave() -> None:
+            time.sleep(0.1)  # for the answer to whoever ordered it
+            self.shutdown()
+        self.away = seconds
+        threading.Thread(target=leave, daemon=True).start()
+
+    def serve_until_told(self) -> None:
+        """Serve, with times of absence in between."""
+        while True:
+            self.serve_forever(poll_interval=0.05)
+            self.socket.close()
+            with self.lock:
+                connections = list(self.connections)
+            for connection in connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            time.sleep(self.away)
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_bind()
+            self.server_activate()
+
+    def handle_error(self, *what: object) -> None:
+        if not isinstance(sys.exception() if sys.version_info >= (3, 12) else sys.exc_info()[1],
+                          ssl.SSLError):  # a client that does not like our certificate
+            super().handle_error(*what)
+
     def obey(self, order: dict) -> dict:
         """What POST /_control does besides faults and clock; returns what to tell."""
         return {}
 
     def take_fault(self, request: Request) -> dict | None:
-        """The first fault that is not used up and wants this path."""
+        """The first fault that is not used up and wants this path and this body."""
         with self.lock:
             for fault in self.faults:
-                if fault["times"] and request.path.startswith(fault.get("path", "/")):
+                if fault["times"] and request.path.startswith(fault.get("path", "/")) \
+                        and fault.get("match", "").encode() in request.body:
                     if fault["times"] > 0:
                         fault["times"] -= 1
                     return fault
@@ -190,6 +232,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: StandIn
 
+    def setup(self) -> None:
+        with self.server.lock:
+            self.server.connections.add(self.request)
+        self.plain = self.request
+        if self.server.tls:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
     def serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY:
@@ -210,10 +260,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = None
         if not fault or kind in DELIVERY_FAULTS or fault.get("after_accept"):
             answer = self.server.answer(request)
-        if kind == "status":
+        if kind in ("status", "error"):
             answer = self.server.fault_answer(fault)
             if "retry_after" in fault:
                 answer.headers["Retry-After"] = str(fault["retry_after"])
+        if kind == "redirect":
+            answer = Answer(302, b"", {"Location": self.path})
         silent = kind in ("hang", "reset", "empty")
         self.server.record(request, None if silent else answer, fault)
         self.deliver(answer, fault)
@@ -222,7 +274,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def deliver(self, answer: Answer | None, fault: dict | None) -> None:
         kind = fault["kind"] if fault else None
-        self.close_connection = kind not in (None, "status", "slow", "delay")
+        self.close_connection = kind not in (None, "status", "error", "slow", "delay", "redirect")
         if kind == "hang":
             self.wait_until_client_leaves()
         elif kind == "reset":
@@ -239,6 +291,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif kind == "truncated":
             text = self.encode(answer)
             self.wfile.write(text[:-max(1, len(answer.body) // 2)])
+        elif kind == "chunk":  # the answer in chunks, of which the last one breaks off
+            half = answer.body[:len(answer.body) // 2]
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                             b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s" % (len(answer.body), half))
+        elif kind == "gzip":  # nobody asked for it, and it unpacks to 64 MiB
+            self.send(Answer(200, gzip.compress(answer.body + b" " * (64 << 20), 1),
+                             {**answer.headers, "Content-Encoding": "gzip"}))
         elif kind == "slow":
             for byte in self.encode(answer):
                 self.wfile.write(bytes([byte]))
@@ -273,6 +332,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass  # the client left, or was sent away
 
     def finish(self) -> None:
+        with self.server.lock:
+            self.server.connections.discard(self.plain)
         try:
             super().finish()
         except OSError:
@@ -287,6 +348,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0 = any free port")
     parser.add_argument("--state", type=pathlib.Path, required=True, metavar="DIR",
                         help="where the port, the journal and what was accepted are written")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"),
+                        help="speak TLS with this certificate (PEM)")
     return parser
 
 
@@ -297,8 +360,9 @@ def run(server: StandIn) -> None:
     draft = server.state / f"{server.name}.port.new"
     draft.write_text(f"{port}\n")
     draft.rename(server.state / f"{server.name}.port")
-    print(f"listening http://127.0.0.1:{port}", flush=True)
+    where = f"https://localhost:{port}" if server.tls else f"http://127.0.0.1:{port}"
+    print(f"listening {where}", flush=True)
     try:
-        server.serve_forever()
+        server.serve_until_told()
     except KeyboardInterrupt:
         pass

@@ -69,8 +69,9 @@ def need(form: dict, *names: str) -> None:
 class Stripe(StandIn):
     name = "stripe"
 
-    def __init__(self, port: int, state: pathlib.Path, secret: str | None) -> None:
-        super().__init__(port, state)
+    def __init__(self, port: int, state: pathlib.Path, secret: str | None,
+                 tls: list[str] | None = None) -> None:
+        super().__init__(port, state, tls)
         self.secret = secret
         self.customers: dict[str, dict] = {}
         self.sessions: dict[str, dict] = {}
@@ -305,7 +306,7 @@ def main() -> None:
     secret = None
     if options.secret_file:
         secret = options.secret_file.read_text(encoding="utf-8").split("\n")[0].strip()
-    run(Stripe(options.port, options.state, secret))
+    run(Stripe(options.port, options.state, secret, options.tls))
 
 
 if __name__ == "__main__":

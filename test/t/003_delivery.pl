@@ -132,18 +132,22 @@ my $logged = -s $node->logfile;
 resend_fault({ kind => 'status', status => 401, name => 'restricted_api_key', times => -1 });
 enqueue('jan');
 delivery_is('jan', 'pending 1 401 queued', 'a refused key ends no message');
-is( sql(q{SELECT next_attempt_at > clock_timestamp() + interval '4 min'
-            FROM skene.outbox WHERE user_id = 'jan'}), 't', 'but halts it');
+is( sql(q{SELECT until > clock_timestamp() + interval '4 min' FROM skene.provider_status}),
+	't', 'but halts the provider');
 enqueue('kim');
-delivery_is('kim', 'pending 1 401 queued', 'and the next');
+delivery_is('kim', 'pending 0 queued', 'and the next is not even tried');
 like(sql('SELECT last_error FROM skene_status()'), qr/HTTP 401 restricted_api_key/,
 	'skene_status tells of it');
+like(sql('SELECT breakers FROM skene_status()'),
+	qr/^\{"resend: open until .* \(HTTP 401 restricted_api_key: /, 'and of the breaker');
 resend_fault();
-sql(q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id IN ('jan', 'kim')});
-delivery_is($_, 'sent 2 200 sent', "a good key sends it: $_") for qw(jan kim);
+sql(q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id = 'jan'});
+delivery_is('jan', 'sent 2 200 sent', 'who has mended it says so with skene_retry');
+delivery_is('kim', 'sent 1 200 sent', 'and the rest follows');
+is(sql('SELECT breakers FROM skene_status()'), '{"resend: closed"}', 'the breaker is closed');
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $logged);
 is(scalar(() = $log =~ /skene_gate cannot deliver/g), 1, 'the log has one warning');
-is(scalar(() = $log =~ /skene_gate delivers again/g), 1, 'and one all-clear');
+is(scalar(() = $log =~ /skene_gate delivers to resend again/g), 1, 'and one all-clear');
 
 # Where the key may lie ------------------------------------------------------------------
 
@@ -219,8 +223,9 @@ resend_requests($requests + 1);
 enqueue('mia');
 delivery_is('mia', 'sent 1 200 sent', 'a request that hangs holds up no other');
 delivery_is('hung', 'leased 1 queued', 'its lease holds');
-is( sql(q{SELECT skene.settle_outbox(outbox_id, gen_random_uuid(), 'sent', 200, NULL, 'x', '0')
-            FROM skene.outbox WHERE user_id = 'hung'}), 'f', 'a lease of another time settles nothing');
+sql(q{SELECT skene.settle_outbox(jsonb_build_array(jsonb_build_object('id', outbox_id,
+	'token', gen_random_uuid(), 'verdict', 'sent'))) FROM skene.outbox WHERE user_id = 'hung'});
+delivery_is('hung', 'leased 1 queued', 'a lease of another time settles nothing');
 is( sql(qq{SELECT count(*) FROM pg_stat_activity a WHERE to_json(a)::text LIKE '%' || '$api_key' || '%'
               AND pid <> pg_backend_pid()}), '0', 'pg_stat_activity does not show the key');
 

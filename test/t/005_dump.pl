@@ -63,7 +63,7 @@ comes_to_be($node, 'restored', "restored_$_", 'sent', 'resumed: its own message 
 $node->safe_psql('restored', q{UPDATE skene.prompts SET plan = 'other' WHERE user_id = 'waiting'});
 enqueue($node, 'restored', 'new');
 comes_to_be($node, 'restored', 'new', 'sent', 'so is a new one');
-is(state_of($node, 'restored', 'waiting'), 'pending', 'one of the source is not, nor cancelled');
+is(state_of($node, 'restored', 'waiting'), 'held', 'one of the source is held, not cancelled');
 $node->safe_psql('restored', q{UPDATE skene.prompts SET plan = 'free' WHERE user_id = 'waiting'});
 $node->safe_psql('restored',
 	q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id = 'waiting'});

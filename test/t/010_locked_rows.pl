@@ -62,13 +62,29 @@ deny('eve', 'fay', 'gil');
 sql(q{SELECT skene_set_plan('eve', 'pro')});
 my $answered = cancel('eve');
 
-my $lease = 'SELECT o.user_id FROM skene.lease_outbox(1, %s) JOIN skene.outbox o USING (outbox_id)';
+my $lease = q{SELECT o.user_id FROM skene.lease_outbox('resend', 1, 1, false, %s) l
+	  JOIN skene.outbox o ON o.outbox_id = l.outbox_ids[1]};
+# what the worker writes down of an attempt
+my $settle = q{SELECT outbox_id, became FROM skene.settle_outbox((
+	SELECT jsonb_agg(jsonb_build_object('id', outbox_id, 'token', lease_token, 'verdict', 'sent',
+	                                    'status', 200, 'error', '', 'sent_id', 'x'))
+	  FROM skene.outbox WHERE user_id = 'gil'))};
 at_once(sprintf($lease, "'0 s'"), 'fay', 'a lease passes over a message that needs cancelling');
 my $expired = $node->background_psql('postgres');
 $expired->query_safe(q{BEGIN; SELECT FROM skene.outbox WHERE user_id = 'fay' FOR UPDATE});
 at_once(sprintf($lease, "'1 h'"), 'gil', 'and over a lease that has run out');
-at_once(q{SELECT skene.settle_outbox(outbox_id, lease_token, 'halt', 401, 'no', NULL, '1 h')
-            FROM skene.outbox WHERE user_id = 'gil'}, 't', 'a provider is halted at once');
+my $settling = $node->background_psql('postgres');
+for my $table (qw(outbox prompts))
+{
+	$settling->query_safe("BEGIN; SELECT FROM skene.$table WHERE user_id = 'gil' FOR UPDATE");
+	like($node->safe_psql('postgres', "SET lock_timeout = '1s'; $settle"), qr/^\d+\|locked$/,
+		"an answer whose row of $table is locked is left for later");
+	$settling->query_safe('ROLLBACK');
+}
+at_once($settle, '', 'and is written when it is free');
+is(sql(q{SELECT o.state, p.state FROM skene.outbox o JOIN skene.prompts p USING (prompt_id)
+	   WHERE o.user_id = 'gil'}), 'sent|sent', 'once');
+at_once($settle, '', 'by a lease that has passed nothing is');
 at_once('SELECT skene.capture_outbox()', '0', 'and what is not locked is captured at once');
 
 $_->query_safe('ROLLBACK') for $answered, $expired;
@@ -110,5 +126,5 @@ is(sql(q{SELECT count(*) FROM skene.usage_events WHERE user_id = 'eli'}), '1', '
 $identifying->query_safe('COMMIT');
 becomes(q{SELECT used = 1 FROM skene.usage WHERE user_id = 'eli'}, 'and follows');
 
-$_->quit for $session, $brief, $answered, $expired, $identifying;
+$_->quit for $settling, $session, $brief, $answered, $expired, $identifying;
 done_testing();

@@ -16,7 +16,8 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_server install error_of worker_pid worker_runs workers_are poll wait_until write_secret
-  start_resend use_resend stop_resend resend_fault resend_counts resend_requests $api_key);
+  start_resend use_resend stop_resend resend_fault resend_control resend_counts resend_requests
+  start_stand_in $api_key);
 
 # One unit of "export" is free; the next one asks for an upgrade.
 my $config = <<'JSON';
@@ -29,7 +30,7 @@ JSON
 our $api_key = 're_secret_0123456789abcdef';
 
 my $state = File::Temp->newdir;
-my ($resend, $resend_url);
+my $resend_url;
 my $http = HTTP::Tiny->new(no_proxy => ['127.0.0.1'], timeout => 10);
 
 # A cluster with the library preloaded, not started. Parameters are those of init, and
@@ -138,16 +139,26 @@ sub write_secret
 
 # The stand-in for Resend ------------------------------------------------------
 
+# Start a program of test/sandbox with a state directory and options; returns its URL.
+my @stand_ins;
+sub start_stand_in
+{
+	my ($program, $directory, @options) = @_;
+	my $output = '';
+	my $process = IPC::Run::start(
+		[ 'python3', "$ENV{SKENE_SOURCE}/test/sandbox/$program.py", '--state', $directory, @options ],
+		'<', \undef, '>', \$output, '2>', "$state/$program.stderr",
+		my $timeout = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	push @stand_ins, $process;
+	$process->pump until $output =~ /listening (\S+)/;
+	$timeout->reset;
+	return $1;
+}
+
 sub start_resend
 {
-	my $output = '';
-	$resend = IPC::Run::start(
-		[ 'python3', "$ENV{SKENE_SOURCE}/test/sandbox/resend.py", '--state', "$state" ],
-		'<', \undef, '>', \$output, '2>', "$state/resend.stderr",
-		my $timeout = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-	$resend->pump until $output =~ /listening (\S+)/;
-	$timeout->reset;
-	$resend_url = $1;
+	my (@options) = @_;
+	$resend_url = start_stand_in('resend', "$state", @options);
 	return $resend_url;
 }
 
@@ -166,18 +177,25 @@ CONF
 
 sub stop_resend
 {
-	$resend->kill_kill(grace => 5) if $resend;
-	undef $resend;
+	$_->kill_kill(grace => 5) for @stand_ins;
+	@stand_ins = ();
 	return;
 }
 
-# Replace the faults: hash references as test/sandbox/README.md describes them.
+# Give the stand-in an order, as test/sandbox/README.md describes them.
+sub resend_control
+{
+	my (%order) = @_;
+	my $answer = $http->post("$resend_url/_control", { content => encode_json(\%order) });
+	die "stand-in: $answer->{content}" unless $answer->{success};
+	return;
+}
+
+# Replace its faults.
 sub resend_fault
 {
 	my (@faults) = @_;
-	my $answer =
-	  $http->post("$resend_url/_control", { content => encode_json({ faults => \@faults }) });
-	die "stand-in: $answer->{content}" unless $answer->{success};
+	resend_control(faults => \@faults);
 	return;
 }
 

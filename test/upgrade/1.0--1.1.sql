@@ -14,16 +14,24 @@ COMMENT ON COLUMN skene.customers.country IS 'ISO 3166 code';
 DROP INDEX skene.conversions_feature;
 CREATE INDEX conversions_feature ON skene.conversions (feature, kind);
 
-CREATE OR REPLACE FUNCTION skene.next_due() RETURNS timestamptz
+CREATE OR REPLACE FUNCTION skene.next_due()
+RETURNS TABLE (provider text, waiting boolean, next_attempt_at timestamptz)
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT min(coalesce(lease_expires_at, next_attempt_at)) FROM skene.outbox
-     WHERE state IN ('pending', 'leased')
-       AND coalesce(lease_expires_at, next_attempt_at) > skene.gate_time()
+    SELECT p.name,
+           EXISTS (SELECT FROM skene.outbox d
+                    WHERE d.provider = p.name AND d.state = 'pending'
+                      AND d.next_attempt_at <= skene.gate_time()),
+           (SELECT min(coalesce(o.lease_expires_at, o.next_attempt_at)) FROM skene.outbox o
+             WHERE o.provider = p.name AND o.state IN ('pending', 'leased')
+               AND coalesce(o.lease_expires_at, o.next_attempt_at) > skene.gate_time())
+      FROM (VALUES ('resend'), ('stripe')) AS p (name)
 $$;
 
 CREATE OR REPLACE VIEW skene.outbox_stats AS
 SELECT provider, state, count(*) AS messages, min(created_at) AS oldest_created_at,
-       max(settled_at) AS last_settled_at, max(attempts) AS max_attempts,
+       max(settled_at) AS last_settled_at,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY total_ms) AS median_ms,
+       max(attempts) AS max_attempts,
        min(next_attempt_at) AS next_attempt_at
   FROM skene.outbox
  GROUP BY provider, state;

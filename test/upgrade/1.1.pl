@@ -27,9 +27,14 @@ change(qr/(CREATE INDEX conversions_feature) .*?;/s,
 	sub { "$1 ON skene.conversions (feature, kind);" });
 
 change(qr/(CREATE FUNCTION skene\.next_due\(\).*?\$\$\n).*?\$\$;/s, sub { <<"SQL" });
-$1    SELECT min(coalesce(lease_expires_at, next_attempt_at)) FROM skene.outbox
-     WHERE state IN ('pending', 'leased')
-       AND coalesce(lease_expires_at, next_attempt_at) > skene.gate_time()
+$1    SELECT p.name,
+           EXISTS (SELECT FROM skene.outbox d
+                    WHERE d.provider = p.name AND d.state = 'pending'
+                      AND d.next_attempt_at <= skene.gate_time()),
+           (SELECT min(coalesce(o.lease_expires_at, o.next_attempt_at)) FROM skene.outbox o
+             WHERE o.provider = p.name AND o.state IN ('pending', 'leased')
+               AND coalesce(o.lease_expires_at, o.next_attempt_at) > skene.gate_time())
+      FROM (VALUES ('resend'), ('stripe')) AS p (name)
 \$\$;
 SQL
 
