@@ -428,4 +428,17 @@ wait_for_deliveries(int64 timeout_ms)
         settle_answers();
 }
 
+void
+finish_deliveries(int64 timeout_ms)
+{
+    TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+    int64 left;
+
+    while (deliveries_under_way() && (left = until - GetCurrentTimestamp()) > 0) {
+        wait_for_deliveries(left / 1000 + 1);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
 } // namespace skene

@@ -28,6 +28,12 @@ $$;
 COMMENT ON FUNCTION skene.fenced() IS
     'True in a restored or cloned database: nothing is delivered until skene_resume()';
 
+CREATE FUNCTION skene.paused(provider text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN ($1, '*'))
+$$;
+COMMENT ON FUNCTION skene.paused(text) IS 'Has skene_pause() been called for this provider, or for all?';
+
 CREATE FUNCTION skene.fits_batch(body text) RETURNS boolean
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'skene_fits_batch';
 COMMENT ON FUNCTION skene.fits_batch(text) IS
@@ -121,6 +127,10 @@ BEGIN
                    AND d.origin_system = skene.system_identifier()
                    AND d.origin_database = skene.database_oid() AND d.outbox_id <> ALL (left_out)
                  ORDER BY d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED);
+        END IF;
+        -- looked at after the rows were: none that came after a pause is sent
+        IF skene.paused(to_provider) THEN
+            RETURN '{}';
         END IF;
         answered := skene.cancel_answered(due);
         EXIT WHEN answered = '{}' OR cardinality(answered) < cardinality(due);
@@ -227,6 +237,7 @@ BEGIN
         -- all of its messages, or it waits
         free := ARRAY(SELECT o.outbox_id FROM skene.outbox o WHERE o.batch_id = due FOR UPDATE SKIP LOCKED);
         CONTINUE WHEN cardinality(free) < (SELECT count(*) FROM skene.outbox o WHERE o.batch_id = due);
+        EXIT WHEN skene.paused(to_provider);
         RETURN QUERY SELECT * FROM skene.lease_batch(due, lease);
         taken := taken + 1;
     END LOOP;
@@ -271,8 +282,7 @@ LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
     taken  integer := 0;
 BEGIN
-    IF skene.fenced()
-       OR EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN (to_provider, '*')) THEN
+    IF skene.fenced() OR skene.paused(to_provider) THEN
         RETURN;
     END IF;
     -- before any row, as skene_reset() does
@@ -407,8 +417,7 @@ COMMENT ON FUNCTION skene.capture_outbox() IS 'Keep due rows instead of sending 
 CREATE FUNCTION skene.next_due()
 RETURNS TABLE (provider text, waiting boolean, next_attempt_at timestamptz)
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT p.name, NOT skene.fenced()
-           AND NOT EXISTS (SELECT FROM skene.pauses h WHERE h.provider IN (p.name, '*'))
+    SELECT p.name, NOT skene.fenced() AND NOT skene.paused(p.name)
            AND EXISTS (SELECT FROM skene.outbox d
                         WHERE d.provider = p.name AND d.state = 'pending'
                           AND d.next_attempt_at <= (SELECT skene.gate_time())

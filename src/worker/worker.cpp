@@ -27,6 +27,7 @@ namespace
 constexpr int64 safety_poll_ms = 5 * 60 * 1000; /* finds rows that woke nobody */
 constexpr int64 denials_flush_ms = 1000;        /* more denials of known windows are in no hurry */
 constexpr int64 max_error_wait_ms = 60 * 1000;
+constexpr int64 restart_grace_ms = 5000; /* for requests under way, when settings change */
 
 WorkerSlot *slot = nullptr;
 
@@ -252,8 +253,10 @@ skene_worker_main(Datum index)
         /* until the fold is due its bit stays set, so that commits need not set it again */
         uint32 kept = gate_time() < schedule.next_fold ? wake_fold : 0;
         uint32 reasons = pg_atomic_fetch_and_u32(&slot->reasons, kept);
-        if (reasons & wake_restart)
+        if (reasons & wake_restart) {
+            finish_deliveries(restart_grace_ms);
             proc_exit(0);
+        }
         schedule.reasons |= reasons & ~wake_extension;
         PG_TRY();
         {
