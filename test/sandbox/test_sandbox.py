@@ -1,5 +1,6 @@
 """The stand-ins, tested: python3 -m unittest discover -s test/sandbox"""
 
+import gzip
 import hashlib
 import hmac
 import http.client
@@ -7,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,7 @@ class Sandbox:
             [sys.executable, "-B", str(HERE / f"{name}.py"), "--state", str(self.state), *options],
             stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
-        assert line.startswith("listening http://127.0.0.1:"), line
+        assert line.startswith(("listening http://127.0.0.1:", "listening https://localhost:")), line
         self.port = int(line.rsplit(":", 1)[1])
 
     def close(self) -> int:
@@ -257,6 +259,54 @@ class ResendStandIn(unittest.TestCase):
         for _ in range(3):
             self.assertEqual(self.box.ask("POST", "/emails/batch", [self.MAIL])[0], 500)
             self.assertEqual(self.send()[0], 200)
+
+    def test_faults_can_be_aimed_at_what_is_in_the_body(self) -> None:
+        self.box.control(faults=[{"kind": "error", "name": "daily_quota_exceeded", "match": "unlucky"}])
+        self.assertEqual(self.send()[0], 200)
+        status, _, body = self.box.ask("POST", "/emails", {**self.MAIL, "subject": "unlucky"})
+        self.assertEqual((status, json.loads(body)["name"]), (429, "daily_quota_exceeded"))
+
+    def test_odd_bodies_and_redirects(self) -> None:
+        self.box.control(faults=[{"kind": "redirect"}, {"kind": "chunk"}, {"kind": "gzip"}])
+        status, headers, _ = self.box.ask("POST", "/emails", self.MAIL)
+        self.assertEqual((status, headers["location"]), (302, "/emails"))
+        with self.assertRaises(http.client.IncompleteRead):
+            self.box.ask("POST", "/emails", self.MAIL)
+        _, headers, body = self.box.ask("POST", "/emails", self.MAIL)
+        self.assertEqual(headers["content-encoding"], "gzip")
+        self.assertLess(len(body), 1 << 20)
+        self.assertGreater(len(gzip.decompress(body)), 64 << 20)
+
+    def test_it_can_be_away_for_a_while(self) -> None:
+        self.box.control(refuse=0.5)
+        deadline = time.monotonic() + 10
+        refused = False
+        while time.monotonic() < deadline:
+            try:
+                if self.send()[0] == 200 and refused:
+                    return
+            except OSError:
+                refused = True
+            time.sleep(0.02)
+        self.fail("it was not away, or did not come back")
+
+    def test_tls(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([HERE / "certificates", folder], check=True)
+            trusting = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+            for name, reason in (("good", None), ("expired", "expired"),
+                                 ("other", "Hostname mismatch"), ("self", "self-signed")):
+                box = Sandbox("resend", "--tls", f"{folder}/{name}.pem", f"{folder}/{name}.key")
+                self.addCleanup(box.close)
+                connection = http.client.HTTPSConnection("localhost", box.port, timeout=5,
+                                                         context=trusting)
+                if reason:
+                    with self.assertRaisesRegex(ssl.SSLCertVerificationError, reason):
+                        connection.request("GET", "/_control")
+                else:
+                    connection.request("GET", "/_control")
+                    self.assertEqual(connection.getresponse().status, 200)
+                connection.close()
 
     def test_it_ends_on_sigterm_while_a_client_hangs(self) -> None:
         box = Sandbox("resend")
