@@ -25,7 +25,10 @@ namespace
 
 constexpr int64 secret_retry_ms = 60 * 1000;
 constexpr int64 locked_retry_ms = 1000;
+constexpr int64 tend_ms = 5000; /* between looks for what must not be sent any more */
 constexpr int connect_timeout_ms = 5000;
+constexpr int gather_ms = 10; /* an answer waits so long for others, to be settled with them */
+constexpr int gather_count = 32;
 constexpr const char *user_agent = "skene_gate/1.0 (PostgreSQL extension)";
 
 /* One request under way, or answered and not yet settled. */
@@ -107,7 +110,7 @@ capture()
                  InvalidSnapshot, false, SPI_OK_SELECT);
     read_due(&due);
     end_work(&scope);
-    TimestampTz next = due.lease;
+    TimestampTz next = DT_NOEND; /* leases are of no concern while nothing is sent */
     for (int i = 0; i < provider_count; i++)
         next = Min(next, due.waiting[i] ? TimestampTzPlusMilliseconds(gate_time(), locked_retry_ms)
                                         : due.next[i]);
@@ -219,10 +222,20 @@ look_again(ProviderId provider, const Due &due, const char *problem)
     return next_turn(provider, outlook.account);
 }
 
+/* When the next lease runs out; one that has, and is still there, is locked by somebody. */
+TimestampTz
+leases_due(const Due &due)
+{
+    TimestampTz now = gate_time();
+    return due.lease > now ? due.lease : TimestampTzPlusMilliseconds(now, locked_retry_ms);
+}
+
 /* delivery = on: lease and send as much as the rates and our flights allow. */
 TimestampTz
 send()
 {
+    static TimestampTz tend_at = 0;
+    static SPIPlanPtr tend = nullptr;
     static Secret keys[provider_count];
     static Request requests[provider_count][max_requests_limit];
     char problems[provider_count][256] = {};
@@ -249,6 +262,9 @@ send()
     }
 
     begin_work(&scope);
+    if (gate_time() >= tend_at)
+        run_prepared(&tend, "SELECT skene.tend_outbox()", 0, nullptr, nullptr, nullptr,
+                     InvalidSnapshot, false, SPI_OK_SELECT);
     for (int i = 0; i < provider_count; i++) {
         Outlook &outlook = outlooks[i];
         if (outlook.turn.requests > 0)
@@ -258,7 +274,9 @@ send()
     read_due(&due);
     end_work(&scope);
 
-    TimestampTz next = due.lease;
+    tend_at = leases_due(due);
+    TimestampTz next = due.lease == DT_NOEND ? DT_NOEND : tend_at;
+    tend_at = Min(tend_at, TimestampTzPlusMilliseconds(gate_time(), tend_ms));
     for (int i = 0; i < provider_count; i++) {
         auto provider = static_cast<ProviderId>(i);
         Outlook &outlook = outlooks[i];
@@ -357,6 +375,47 @@ settle_answers()
     wake_worker(find_slot(MyDatabaseId), wake_outbox); /* flights are free */
 }
 
+/* Wait for libcurl's sockets, and for the latch if asked to, up to timeout_ms. */
+void
+wait_for_sockets(int64 timeout_ms, bool latch)
+{
+    HttpSocket sockets[4 * max_requests_limit];
+    WaitEvent event;
+
+    int count = waiting_sockets(client, sockets, lengthof(sockets));
+    int within = poll_within(client);
+    if (within >= 0)
+        timeout_ms = Min(timeout_ms, within);
+    WaitEventSet *set = create_wait_event_set(count + 2);
+    if (latch)
+        (void) AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+    (void) AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+    for (int i = 0; i < count; i++) {
+        uint32 events = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
+                        (sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
+        if (events != 0)
+            (void) AddWaitEventToSet(set, events, sockets[i].fd, nullptr, nullptr);
+    }
+    (void) WaitEventSetWait(set, static_cast<long>(timeout_ms), &event, 1, http_wait_event());
+    FreeWaitEventSet(set);
+}
+
+/* Move transfers on and judge the answers that are there; returns how many. */
+int
+take_answers()
+{
+    HttpResponse response;
+    int answers = 0;
+
+    (void) poll_requests(client, 0);
+    while (next_response(client, &response)) {
+        judge(&flights[response.tag / max_requests_limit][response.tag % max_requests_limit],
+              response);
+        answers++;
+    }
+    return answers;
+}
+
 } // namespace
 
 TimestampTz
@@ -395,36 +454,24 @@ deliveries_under_way()
 void
 wait_for_deliveries(int64 timeout_ms)
 {
-    HttpSocket sockets[4 * max_requests_limit];
-    HttpResponse response;
-    WaitEvent event;
-    bool answered = false;
+    TimestampTz until = 0;
+    int answers = 0;
 
-    int count = waiting_sockets(client, sockets, lengthof(sockets));
-    int within = poll_within(client);
-    if (within >= 0)
-        timeout_ms = Min(timeout_ms, within);
     pgstat_report_activity(STATE_RUNNING, "skene_gate: requests to providers");
-    WaitEventSet *set = create_wait_event_set(count + 2);
-    (void) AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
-    (void) AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
-    for (int i = 0; i < count; i++) {
-        uint32 events = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
-                        (sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
-        if (events != 0)
-            (void) AddWaitEventToSet(set, events, sockets[i].fd, nullptr, nullptr);
-    }
-    (void) WaitEventSetWait(set, static_cast<long>(timeout_ms), &event, 1, http_wait_event());
-    FreeWaitEventSet(set);
-
-    (void) poll_requests(client, 0);
-    while (next_response(client, &response)) {
-        judge(&flights[response.tag / max_requests_limit][response.tag % max_requests_limit],
-              response);
-        answered = true;
+    wait_for_sockets(timeout_ms, true);
+    answers = take_answers();
+    /* others will come soon: what is written together costs less */
+    if (answers > 0)
+        until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), gather_ms);
+    while (answers > 0 && answers < gather_count && deliveries_under_way()) {
+        int64 left = until - GetCurrentTimestamp();
+        if (left <= 0)
+            break;
+        wait_for_sockets(left / 1000 + 1, false);
+        answers += take_answers();
     }
     pgstat_report_activity(STATE_IDLE, nullptr);
-    if (answered)
+    if (answers > 0)
         settle_answers();
 }
 

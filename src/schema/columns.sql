@@ -178,6 +178,9 @@ COMMENT ON COLUMN skene.batches.batch_id IS 'Id';
 COMMENT ON COLUMN skene.batches.idempotency_key IS 'Idempotency-Key of every attempt';
 COMMENT ON COLUMN skene.batches.messages IS 'How many rows it carries';
 COMMENT ON COLUMN skene.batches.body IS 'The request, byte for byte: their bodies in their order';
+COMMENT ON COLUMN skene.batches.origin_system IS
+    'With origin_database: the database that put it together';
+COMMENT ON COLUMN skene.batches.origin_database IS 'See origin_system';
 COMMENT ON COLUMN skene.batches.created_at IS 'When it was put together';
 
 COMMENT ON COLUMN skene.pauses.provider IS 'The provider; * is all of them';

@@ -75,6 +75,19 @@ $$;
 COMMENT ON FUNCTION skene.bury_forgotten() IS
     'Gives up rows whose key the provider is about to forget, without knowing whether they were accepted';
 
+CREATE FUNCTION skene.tend_outbox() RETURNS void
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT skene.fenced() THEN
+        LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE; -- before any row, as skene_reset() does
+        PERFORM skene.recover_leases();
+        PERFORM skene.bury_forgotten();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION skene.tend_outbox() IS
+    'Take up leases that have run out, and give up rows that must not be sent any more; the worker does it now and then';
+
 -- Prompts among these rows whose customer has a better plan by now must not ask for the
 -- upgrade: returns them all, and cancels those that nobody has locked.
 CREATE FUNCTION skene.cancel_answered(ids bigint[]) RETURNS bigint[]
@@ -116,6 +129,8 @@ BEGIN
                 SELECT d.outbox_id FROM skene.outbox d
                  WHERE d.provider = to_provider AND d.state = 'pending' AND d.batch_id IS NULL
                    AND d.next_attempt_at <= (SELECT skene.gate_time())
+                   AND (d.unknown_since IS NULL
+                        OR d.unknown_since > (SELECT skene.gate_time()) - interval '23 hours')
                    AND d.origin_system = skene.system_identifier()
                    AND d.origin_database = skene.database_oid() AND d.outbox_id <> ALL (left_out)
                  ORDER BY d.attempts, d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED);
@@ -124,6 +139,8 @@ BEGIN
                 SELECT d.outbox_id FROM skene.outbox d
                  WHERE d.provider = to_provider AND d.state = 'pending' AND d.batch_id IS NULL
                    AND d.next_attempt_at <= (SELECT skene.gate_time())
+                   AND (d.unknown_since IS NULL
+                        OR d.unknown_since > (SELECT skene.gate_time()) - interval '23 hours')
                    AND d.origin_system = skene.system_identifier()
                    AND d.origin_database = skene.database_oid() AND d.outbox_id <> ALL (left_out)
                  ORDER BY d.next_attempt_at LIMIT wanted FOR UPDATE SKIP LOCKED);
@@ -229,11 +246,22 @@ BEGIN
         SELECT DISTINCT o.batch_id FROM skene.outbox o
          WHERE o.batch_id IS NOT NULL AND o.state = 'pending' AND o.provider = to_provider
            AND o.next_attempt_at <= (SELECT skene.gate_time())
+           AND (o.unknown_since IS NULL
+                OR o.unknown_since > (SELECT skene.gate_time()) - interval '23 hours')
            AND o.origin_system = skene.system_identifier()
            AND o.origin_database = skene.database_oid()
          ORDER BY 1
     LOOP
         EXIT WHEN taken = wanted;
+        IF NOT EXISTS (SELECT FROM skene.batches b WHERE b.batch_id = due) THEN
+            -- somebody has deleted it; what it may have delivered is left to its end
+            UPDATE skene.outbox SET batch_id = NULL
+             WHERE outbox_id = ANY (ARRAY(
+                   SELECT o.outbox_id FROM skene.outbox o
+                    WHERE o.batch_id = due AND o.state = 'pending' AND o.unknown_since IS NULL
+                      FOR UPDATE SKIP LOCKED));
+            CONTINUE;
+        END IF;
         -- all of its messages, or it waits
         free := ARRAY(SELECT o.outbox_id FROM skene.outbox o WHERE o.batch_id = due FOR UPDATE SKIP LOCKED);
         CONTINUE WHEN cardinality(free) < (SELECT count(*) FROM skene.outbox o WHERE o.batch_id = due);
@@ -287,8 +315,6 @@ BEGIN
     END IF;
     -- before any row, as skene_reset() does
     LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE;
-    PERFORM skene.recover_leases();
-    PERFORM skene.bury_forgotten();
     IF NOT probe THEN
         RETURN QUERY SELECT * FROM skene.lease_batches(to_provider, wanted, lease);
         GET DIAGNOSTICS taken = ROW_COUNT;
@@ -312,76 +338,99 @@ COMMENT ON FUNCTION skene.lease_outbox(text, integer, integer, boolean, interval
 -- that died of it, and rows that somebody has locked, to be settled later.
 CREATE FUNCTION skene.settle_outbox(outcomes jsonb)
 RETURNS TABLE (outbox_id bigint, became text)
-LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
-    WITH said AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(outcomes)
-            AS s (id bigint, token uuid, verdict text, wait bigint, uncertain boolean, status integer,
-                  error text, sent_id text, dns_ms real, connect_ms real, tls_ms real,
-                  first_byte_ms real, total_ms real)),
-    mine AS MATERIALIZED (
-        SELECT o.outbox_id, o.prompt_id, o.batch_id FROM skene.outbox o JOIN said s ON s.id = o.outbox_id
-         WHERE o.state = 'leased' AND o.lease_token = s.token
-         ORDER BY o.outbox_id FOR UPDATE OF o SKIP LOCKED),
-    prompt AS MATERIALIZED (
-        SELECT p.prompt_id FROM skene.prompts p
-         WHERE p.prompt_id IN (SELECT m.prompt_id FROM mine m) FOR UPDATE SKIP LOCKED),
-    free AS MATERIALIZED (
-        SELECT m.outbox_id, m.batch_id FROM mine m
-         WHERE m.prompt_id IN (SELECT p.prompt_id FROM prompt p)
-            OR NOT EXISTS (SELECT FROM skene.prompts p WHERE p.prompt_id = m.prompt_id)),
-    fate AS MATERIALIZED (
-        SELECT s.*, o.outbox_id, f.batch_id,
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ids        bigint[] := ARRAY(SELECT (s->>'id')::bigint FROM jsonb_array_elements(outcomes) s);
+    mine       bigint[];  -- still under the lease they were sent under, and not locked
+    prompts    bigint[];
+    free       bigint[];  -- of them, those whose prompt is not locked either
+    batches    bigint[];
+BEGIN
+    -- before any row, as skene_reset() does
+    LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE;
+    mine := ARRAY(
+        SELECT o.outbox_id FROM skene.outbox o
+          JOIN jsonb_to_recordset(outcomes) AS s (id bigint, token uuid) ON s.id = o.outbox_id
+         WHERE o.outbox_id = ANY (ids) AND o.state = 'leased' AND o.lease_token = s.token
+         ORDER BY o.outbox_id FOR UPDATE OF o SKIP LOCKED);
+    prompts := ARRAY(
+        SELECT o.prompt_id FROM skene.outbox o
+         WHERE o.outbox_id = ANY (mine) AND o.prompt_id IS NOT NULL);
+    free := mine;
+    IF prompts <> '{}' THEN
+        prompts := ARRAY(
+            SELECT p.prompt_id FROM skene.prompts p WHERE p.prompt_id = ANY (prompts)
+               FOR UPDATE SKIP LOCKED);
+        free := ARRAY(
+            SELECT o.outbox_id FROM skene.outbox o
+             WHERE o.outbox_id = ANY (mine)
+               AND (o.prompt_id IS NULL OR o.prompt_id = ANY (prompts)
+                    OR NOT EXISTS (SELECT FROM skene.prompts p WHERE p.prompt_id = o.prompt_id)));
+    END IF;
+
+    batches := ARRAY(
+        SELECT DISTINCT o.batch_id FROM skene.outbox o
+         WHERE o.outbox_id = ANY (free) AND o.batch_id IS NOT NULL);
+
+    RETURN QUERY
+    WITH fate AS (
+        SELECT s.*, o.batch_id, o.first_attempt_at,
                CASE WHEN s.uncertain THEN coalesce(o.unknown_since, o.last_attempt_at)
                     ELSE o.unknown_since END AS unknown_since,
-               CASE WHEN s.verdict = 'retry' THEN skene.gate_time() + s.wait * interval '1 second'
-                    ELSE skene.gate_time() END AS again_at
-          FROM said s JOIN skene.outbox o ON o.outbox_id = s.id JOIN free f ON f.outbox_id = o.outbox_id),
+               skene.gate_time()
+               + CASE s.verdict WHEN 'retry' THEN s.wait ELSE 0 END * interval '1 second' AS again_at
+          FROM jsonb_to_recordset(outcomes)
+            AS s (id bigint, verdict text, wait bigint, uncertain boolean, status integer,
+                  error text, sent_id text, dns_ms real, connect_ms real, tls_ms real,
+                  first_byte_ms real, total_ms real)
+          JOIN skene.outbox o ON o.outbox_id = s.id
+         WHERE o.outbox_id = ANY (free)),
+    ended AS (
+        SELECT f.id, CASE WHEN f.verdict IN ('sent', 'bury') THEN f.verdict
+                          WHEN f.again_at > f.unknown_since + interval '23 hours' THEN 'forgotten'
+                          WHEN f.verdict = 'retry' AND f.unknown_since IS NULL
+                               AND f.again_at > f.first_attempt_at + interval '3 days' THEN 'hopeless'
+                     END AS how
+          FROM fate f),
     settled AS (
         UPDATE skene.outbox o
-           SET state = e.state, lease_token = NULL, lease_expires_at = NULL,
-               last_status = nullif(f.status, 0), last_error = e.error,
+           SET state = CASE WHEN e.how IS NULL THEN 'pending' WHEN e.how = 'sent' THEN 'sent' ELSE 'dead' END,
+               settled_at = CASE WHEN e.how IS NOT NULL THEN skene.gate_time() END,
+               lease_token = NULL, lease_expires_at = NULL,
+               last_status = nullif(f.status, 0),
+               last_error = nullif(concat_ws('; ', nullif(f.error, ''), CASE e.how
+                   WHEN 'forgotten' THEN 'given up: for 23 hours nobody knows whether it was accepted'
+                   WHEN 'hopeless' THEN 'given up: not accepted for 3 days' END), ''),
                provider_id = coalesce(nullif(f.sent_id, ''), o.provider_id),
-               unknown_since = CASE WHEN e.state <> 'sent' AND f.verdict <> 'alone' THEN f.unknown_since END,
-               next_attempt_at = CASE e.state WHEN 'pending' THEN f.again_at ELSE o.next_attempt_at END,
-               settled_at = CASE WHEN e.state <> 'pending' THEN skene.gate_time() END,
-               batch_id = CASE WHEN e.state = 'pending' AND f.verdict <> 'alone' THEN o.batch_id END,
+               unknown_since = CASE WHEN f.verdict NOT IN ('sent', 'alone') THEN f.unknown_since END,
+               next_attempt_at = CASE WHEN e.how IS NULL THEN f.again_at ELSE o.next_attempt_at END,
+               batch_id = CASE WHEN e.how IS NULL AND f.verdict <> 'alone' THEN o.batch_id END,
                alone = o.alone OR f.verdict = 'alone',
                dns_ms = nullif(f.dns_ms, 0), connect_ms = nullif(f.connect_ms, 0),
                tls_ms = nullif(f.tls_ms, 0), first_byte_ms = nullif(f.first_byte_ms, 0),
                total_ms = nullif(f.total_ms, 0)
-          FROM fate f,
-               LATERAL (SELECT f.again_at > f.unknown_since + interval '23 hours' AS forgotten,
-                               f.verdict = 'retry' AND f.unknown_since IS NULL
-                               AND f.again_at > (SELECT l.first_attempt_at + interval '3 days'
-                                                   FROM skene.outbox l WHERE l.outbox_id = f.outbox_id) AS hopeless) AS t,
-               LATERAL (SELECT CASE WHEN f.verdict = 'sent' THEN 'sent'
-                                    WHEN f.verdict = 'bury' OR t.forgotten OR t.hopeless THEN 'dead'
-                                    ELSE 'pending' END AS state,
-                               CASE WHEN f.verdict IN ('sent', 'bury') THEN nullif(f.error, '')
-                                    WHEN t.forgotten THEN concat_ws('; ', nullif(f.error, ''), 'given up: for 23 hours nobody knows whether it was accepted')
-                                    WHEN t.hopeless THEN concat_ws('; ', nullif(f.error, ''), 'given up: not accepted for 3 days')
-                                    ELSE nullif(f.error, '') END AS error) AS e
-         WHERE o.outbox_id = f.outbox_id
+          FROM fate f JOIN ended e ON e.id = f.id
+         WHERE o.outbox_id = f.id AND o.outbox_id = ANY (free)
         RETURNING o.outbox_id, o.prompt_id, o.state, o.last_error),
     prompted AS (
         UPDATE skene.prompts p
            SET state = CASE s.state WHEN 'sent' THEN 'sent' ELSE 'failed' END,
                error = CASE s.state WHEN 'dead' THEN s.last_error END
           FROM settled s
-         WHERE p.prompt_id = s.prompt_id AND s.state IN ('sent', 'dead')),
-    emptied AS (
-        DELETE FROM skene.batches b
-         WHERE b.batch_id IN (SELECT f.batch_id FROM fate f)
-           AND NOT EXISTS (SELECT FROM skene.outbox o
-                            WHERE o.batch_id = b.batch_id
-                              AND o.outbox_id NOT IN (SELECT f.outbox_id FROM fate f))
-           AND NOT EXISTS (SELECT FROM fate f WHERE f.batch_id = b.batch_id
-                              AND f.verdict NOT IN ('sent', 'bury', 'alone')))
+         WHERE p.prompt_id = s.prompt_id AND p.prompt_id = ANY (prompts)
+           AND s.state IN ('sent', 'dead'))
     SELECT s.outbox_id, 'dead' FROM settled s WHERE s.state = 'dead'
     UNION ALL
-    SELECT o.outbox_id, 'locked' FROM skene.outbox o JOIN said s ON s.id = o.outbox_id
-     WHERE o.state = 'leased' AND o.lease_token = s.token
-       AND o.outbox_id NOT IN (SELECT f.outbox_id FROM free f)
+    SELECT o.outbox_id, 'locked' FROM skene.outbox o
+      JOIN jsonb_to_recordset(outcomes) AS s (id bigint, token uuid) ON s.id = o.outbox_id
+     WHERE o.outbox_id = ANY (ids) AND o.outbox_id <> ALL (free)
+       AND o.state = 'leased' AND o.lease_token = s.token;
+
+    DELETE FROM skene.batches b
+     WHERE b.batch_id = ANY (batches)
+       AND NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
+END
 $$;
 COMMENT ON FUNCTION skene.settle_outbox(jsonb) IS
     'Write down how attempts ended; returns rows that are dead now, and locked ones, to be settled later';
@@ -405,8 +454,6 @@ BEGIN
     UPDATE skene.outbox SET state = 'captured', settled_at = skene.gate_time(), batch_id = NULL
      WHERE outbox_id = ANY (due) AND outbox_id <> ALL (skene.cancel_answered(due));
     GET DIAGNOSTICS captured = ROW_COUNT;
-    DELETE FROM skene.batches b
-     WHERE NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
     RETURN captured;
 END
 $$;
@@ -429,7 +476,9 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
       FROM (VALUES ('resend'), ('stripe')) AS p (name)
     UNION ALL
     SELECT NULL, false, (SELECT min(o.lease_expires_at) FROM skene.outbox o
-                          WHERE o.state = 'leased' AND o.lease_expires_at > (SELECT skene.gate_time()))
+                          WHERE o.state = 'leased' AND NOT skene.fenced()
+                            AND o.origin_system = skene.system_identifier()
+                            AND o.origin_database = skene.database_oid())
 $$;
 COMMENT ON FUNCTION skene.next_due() IS
     'Per provider: are rows due, and when does the next one become due; and without a provider, when a lease runs out';
@@ -438,8 +487,10 @@ COMMENT ON FUNCTION skene.next_due() IS
 
 CREATE FUNCTION skene.purge_outbox(wanted integer) RETURNS bigint
 LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
+    -- of this database: while a dump is restored, batches may come before their messages
     DELETE FROM skene.batches b
-     WHERE NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
+     WHERE b.origin_system = skene.system_identifier() AND b.origin_database = skene.database_oid()
+       AND NOT EXISTS (SELECT FROM skene.outbox o WHERE o.batch_id = b.batch_id);
     WITH gone AS (
         DELETE FROM skene.outbox
          WHERE outbox_id = ANY (ARRAY(

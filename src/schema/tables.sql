@@ -253,6 +253,8 @@ CREATE TABLE skene.batches (
     idempotency_key  text NOT NULL UNIQUE,
     messages         integer NOT NULL,
     body             text NOT NULL,
+    origin_system    bigint NOT NULL DEFAULT skene.system_identifier(),
+    origin_database  oid NOT NULL DEFAULT skene.database_oid(),
     created_at       timestamptz NOT NULL DEFAULT skene.gate_time()
 );
 COMMENT ON TABLE skene.batches IS

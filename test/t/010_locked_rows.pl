@@ -72,7 +72,9 @@ my $settle = q{SELECT outbox_id, became FROM skene.settle_outbox((
 at_once(sprintf($lease, "'0 s'"), 'fay', 'a lease passes over a message that needs cancelling');
 my $expired = $node->background_psql('postgres');
 $expired->query_safe(q{BEGIN; SELECT FROM skene.outbox WHERE user_id = 'fay' FOR UPDATE});
-at_once(sprintf($lease, "'1 h'"), 'gil', 'and over a lease that has run out');
+my $tend = 'SELECT skene.tend_outbox()';
+at_once($tend, '', 'what tends the outbox waits for nobody');
+at_once(sprintf($lease, "'1 h'"), 'gil', 'and a lease over one that has run out');
 my $settling = $node->background_psql('postgres');
 for my $table (qw(outbox prompts))
 {
@@ -88,7 +90,8 @@ at_once($settle, '', 'by a lease that has passed nothing is');
 at_once('SELECT skene.capture_outbox()', '0', 'and what is not locked is captured at once');
 
 $_->query_safe('ROLLBACK') for $answered, $expired;
-at_once(sprintf($lease, "'1 h'"), 'fay', 'the lease that had run out is taken up again');
+at_once($tend, '', 'the lease that had run out');
+at_once(sprintf($lease, "'1 h'"), 'fay', 'is taken up again');
 is(sql(q{SELECT state FROM skene.outbox WHERE user_id = 'eve'}), 'cancelled', 'and the other cancelled');
 
 # The worker, end to end -----------------------------------------------------------

@@ -124,15 +124,20 @@ once_each('whole', 12);
 
 # Batches that fail ---------------------------------------------------------------------------
 
-for my $fault (
-	[ 'cut',    { kind => 'truncated' } ],
-	[ 'lost',   { kind => 'reset', after_accept => JSON::PP::true } ],
-	[ 'failed', { kind => 'error', name => 'application_error' } ],
-	[ 'busy',   { kind => 'error', name => 'concurrent_idempotent_requests' } ])
+my %fails = (
+	cut    => { kind => 'truncated' },
+	lost   => { kind => 'reset', after_accept => JSON::PP::true },
+	failed => { kind => 'error', name => 'application_error' },
+	busy   => { kind => 'error', name => 'concurrent_idempotent_requests' });
+resend_fault(map { { %{ $fails{$_} }, path => '/emails/batch', match => "\"${_}_" } } sort keys %fails);
+for my $name (sort keys %fails)
 {
-	my ($name, $what) = @$fault;
-	resend_fault({ %$what, path => '/emails/batch' });
+	# not with others in one batch
 	enqueue($name, 30);
+	wait_until($node, 'postgres', "SELECT bool_and(attempts > 0) FROM skene.outbox WHERE user_id LIKE '${name}\\_%'");
+}
+for my $name (sort keys %fails)
+{
 	states_are($name, 'sent 30', "$name: a batch is repeated");
 	my @tries = requests_of($name);
 	is(scalar(@tries), 2, "$name: once");
@@ -169,11 +174,15 @@ is($tries[1]{$_}, $tries[0]{$_}, "with the same $_") for qw(idempotency_key body
 once_each('orphan', 30);
 $session->quit;
 
-# What may have been accepted under its own key stays out of batches.
+# What may have been accepted under its own key stays out of batches; one whose batch somebody
+# has deleted goes anew.
 sql('SELECT skene_pause()');
 enqueue('doubt', 20);
+enqueue('bereft', 2);
+sql(q{UPDATE skene.outbox SET batch_id = 1, batch_place = 1 WHERE user_id LIKE 'bereft%'});
 sql(q{UPDATE skene.outbox SET unknown_since = clock_timestamp() WHERE user_id = 'doubt_5'});
 sql('SELECT skene_resume()');
+states_are('bereft', 'sent 2', 'messages of a batch that is gone are sent');
 states_are('doubt', 'sent 20', 'a message whose outcome is unknown');
 is(join(' ', map { "$_->{path} $_->{idempotency_key}" } grep { $_->{body} =~ /doubt_5@/ } resend_requests()),
 	'/emails doubt_5', 'goes under its own key');

@@ -107,6 +107,17 @@ is_deeply([ grep { keys %{ $keys{$_} } != 1 } keys %keys ], [], 'each under one 
 like( sql(q{SELECT last_error FROM skene.outbox WHERE user_id = 'field'}),
 	qr/^HTTP 422 missing_required_field: /, 'a dead one says why');
 
+# What cannot be a header, or a path, is not sent at all.
+sql(q{INSERT INTO skene.outbox (provider, path, content_type, body, idempotency_key, user_id) VALUES
+	('resend', '/emails', 'application/json', '{}', E'k\r\nX-Evil: 1', 'header'),
+	('resend', '/emails', E'text/plain\nX-Evil: 1', '{}', 'type', 'header'),
+	('resend', '/emails HTTP/1.1\r\nX-Evil: 1', 'application/json', '{}', 'path', 'header')});
+becomes(q{SELECT string_agg(concat_ws(' ', state, attempts, last_status, last_error), ', ' ORDER BY outbox_id)
+	    FROM skene.outbox WHERE user_id = 'header'},
+	'dead 1 not sent: the idempotency key is not a valid header value, '
+	  . 'dead 1 not sent: the content type is not a valid header value, dead 1 not sent: the URL is malformed',
+	'no header can be smuggled in');
+
 # Answers that are none of Resend's halt it ------------------------------------------------------
 
 my $halted = q{SELECT o.state || ' ' || s.breaker || ' ' || (o.last_error ~ '%s')
@@ -146,7 +157,7 @@ cmp_ok($second->{time} - $first->{time}, '>=', 1.9, 'for as long as Retry-After 
 # The provider is gone for a while, and fails for a while ------------------------------------------
 
 my $logged = -s $node->logfile;
-resend_control(refuse => 3);
+resend_control(refuse => 2);
 my $gone = q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id ~ '^gone'};
 $node->poll_query_until('postgres', 'SELECT true');
 enqueue('postgres', map { "gone_$_" } 1 .. 8);

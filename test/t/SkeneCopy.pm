@@ -41,7 +41,6 @@ sub fill_tables
 		INSERT INTO skene.usage_events (user_id, feature, period, window_start, window_end, amount)
 		    VALUES ('eve', 'export', '30d', '2026-01-01 UTC', '2026-01-31 UTC', 2);
 		INSERT INTO skene.usage VALUES ('eve', 'export', 'lifetime', '-infinity', 'infinity', 3);
-		INSERT INTO skene.batches (idempotency_key, messages, body) VALUES ('batch-1', 1, '[]');
 		INSERT INTO skene.webhook_events (provider, event_id, event_type, created_at, livemode, result)
 		    VALUES ('stripe', 'evt_1', 'customer.subscription.created', now(), false, 'applied')});
 	wait_until($node, $database,
@@ -49,7 +48,10 @@ sub fill_tables
 	enqueue($node, $database, $_) for qw(sent waiting);
 	$node->safe_psql($database, q{
 		UPDATE skene.outbox SET state = 'sent' WHERE user_id = 'sent';
-		UPDATE skene.outbox SET batch_id = 1, batch_place = 1 WHERE user_id = 'waiting'});
+		WITH batch AS (
+			INSERT INTO skene.batches (idempotency_key, messages, body) VALUES ('batch-1', 1, '[]')
+			RETURNING batch_id)
+		UPDATE skene.outbox SET batch_id = batch.batch_id, batch_place = 1 FROM batch WHERE user_id = 'waiting'});
 	return;
 }
 
