@@ -40,7 +40,7 @@ constexpr size_t max_sockets = 512; /* a connection has one, and its resolver */
 
 /* One request and its answer; libcurl's callbacks write here and nowhere else. */
 struct Transfer {
-    Transfer() = default;
+    Transfer() {} /* not "= default": that would fill the body with zeros, and its pages */
     ~Transfer();
     Transfer(const Transfer &) = delete;
     Transfer &operator=(const Transfer &) = delete;

@@ -213,8 +213,10 @@ next_turn(ProviderId provider, int account)
     LWLockAcquire(shared->delivery_lock, LW_SHARED);
     int64 now = monotonic_us();
     int64 next = next_token_at(one.bucket, *providers[provider].rate, now);
-    if (one.circuit.state != CircuitState::closed)
+    if (one.circuit.state == CircuitState::open)
         next = Max(next, one.circuit.until);
+    else if (one.circuit.state == CircuitState::probing) /* nobody tells when it is answered */
+        next = Max(next, Min(one.circuit.until, now + USECS_PER_SEC));
     LWLockRelease(shared->delivery_lock);
     return wall_time(next) + 1000;
 }

@@ -146,14 +146,14 @@ read_key(ProviderId provider, Secret *key, char *reason, size_t reason_size)
     return false;
 }
 
-/* Give back what a round took that an error ended. */
+/* Give back what a round took that an error ended, and its transaction with it. */
 void
 end_turns()
 {
     for (int i = 0; i < provider_count; i++) {
         Outlook &outlook = outlooks[i];
         if (outlook.turn_open)
-            end_turn(static_cast<ProviderId>(i), outlook.account, outlook.turn, outlook.leased);
+            end_turn(static_cast<ProviderId>(i), outlook.account, outlook.turn, 0);
         outlook = Outlook{};
     }
 }
@@ -182,7 +182,10 @@ start(ProviderId provider, int account, const Request &leased, const Secret &key
     flight.ending.batch = leased.batch;
     flight.ending.token = leased.token;
 
-    char *url = psprintf("%s%s", *to.base_url, leased.path);
+    auto base_size = static_cast<int>(strlen(*to.base_url));
+    while (base_size > 0 && (*to.base_url)[base_size - 1] == '/')
+        base_size--;
+    char *url = psprintf("%.*s%s", base_size, *to.base_url, leased.path);
     HttpRequest request;
     request.tag = static_cast<uint64_t>(provider) * max_requests_limit + index;
     request.url = url;
@@ -262,7 +265,8 @@ send()
     }
 
     begin_work(&scope);
-    if (gate_time() >= tend_at)
+    bool tended = gate_time() >= tend_at;
+    if (tended)
         run_prepared(&tend, "SELECT skene.tend_outbox()", 0, nullptr, nullptr, nullptr,
                      InvalidSnapshot, false, SPI_OK_SELECT);
     for (int i = 0; i < provider_count; i++) {
@@ -274,9 +278,11 @@ send()
     read_due(&due);
     end_work(&scope);
 
-    tend_at = leases_due(due);
-    TimestampTz next = due.lease == DT_NOEND ? DT_NOEND : tend_at;
-    tend_at = Min(tend_at, TimestampTzPlusMilliseconds(gate_time(), tend_ms));
+    /* rounds may follow each other closely: none puts off what was due */
+    if (tended)
+        tend_at = TimestampTzPlusMilliseconds(gate_time(), tend_ms);
+    tend_at = Min(tend_at, leases_due(due));
+    TimestampTz next = due.lease == DT_NOEND ? DT_NOEND : Max(tend_at, gate_time());
     for (int i = 0; i < provider_count; i++) {
         auto provider = static_cast<ProviderId>(i);
         Outlook &outlook = outlooks[i];

@@ -83,7 +83,7 @@ describe_ending(const Ending &ending, StringInfo json)
             error = ending.items[i].error;
             sent_id = ending.items[i].provider_id;
         } else if (ending.batch && delivery.verdict == Verdict::bury) {
-            verdict = "alone";
+            verdict = "split";
         }
         appendStringInfo(json, "%s{\"id\":" INT64_FORMAT ",\"wait\":" INT64_FORMAT,
                          json->len > 1 ? "," : "", ending.ids[i], delivery.wait_s);

@@ -333,9 +333,11 @@ COMMENT ON FUNCTION skene.lease_outbox(text, integer, integer, boolean, interval
 -- Settle ---------------------------------------------------------------------
 
 -- Write down how attempts ended: an array of objects with id, token, verdict (sent, retry,
--- wait, halt, bury, or alone: not in this batch), wait (seconds), uncertain, status, error,
--- sent_id and the times since the attempt began. A stale token changes nothing. Returns rows
--- that died of it, and rows that somebody has locked, to be settled later.
+-- wait, halt, bury, alone: not in this batch, or split: the batch as such was refused), wait
+-- (seconds), uncertain, status, error, sent_id and the times since the attempt began. After a
+-- split each goes under its own key, unless an earlier attempt of the batch may have been
+-- accepted. A stale token changes nothing. Returns rows that died of it, and rows that somebody
+-- has locked, to be settled later.
 CREATE FUNCTION skene.settle_outbox(outcomes jsonb)
 RETURNS TABLE (outbox_id bigint, became text)
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
@@ -375,7 +377,10 @@ BEGIN
 
     RETURN QUERY
     WITH fate AS (
-        SELECT s.*, o.batch_id, o.first_attempt_at,
+        SELECT s.id, s.wait, s.status, s.error, s.sent_id, s.dns_ms, s.connect_ms, s.tls_ms,
+               s.first_byte_ms, s.total_ms, o.first_attempt_at,
+               CASE WHEN s.verdict <> 'split' THEN s.verdict
+                    WHEN o.unknown_since IS NULL THEN 'alone' ELSE 'bury' END AS verdict,
                CASE WHEN s.uncertain THEN coalesce(o.unknown_since, o.last_attempt_at)
                     ELSE o.unknown_since END AS unknown_since,
                skene.gate_time()

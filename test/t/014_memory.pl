@@ -12,7 +12,9 @@ use Test::More;
 start_resend();
 my $node = new_server('memory');
 use_resend($node);
-$node->append_conf('postgresql.conf', "skene_gate.resend_rate = 1000\nskene_gate.delivery = 'on'");
+# as many requests at once in the first rounds as in the last
+$node->append_conf('postgresql.conf',
+	"skene_gate.resend_rate = 1000\nskene_gate.max_requests = 4\nskene_gate.delivery = 'on'");
 my $secret_file = write_secret('stripe', 'whsec_0123456789abcdef');
 $node->append_conf('postgresql.conf', "skene_gate.stripe_webhook_secret_file = '$secret_file'");
 $node->start;
@@ -71,6 +73,9 @@ sub deliver
 # What the worker's memory contexts hold, and the private memory of its process.
 sub memory_of_worker
 {
+	# within a transaction it holds more
+	wait_until($node, 'postgres', "SELECT state = 'idle' AND wait_event IS NOT NULL
+		AND clock_timestamp() > state_change + interval '0.3 s' FROM pg_stat_activity WHERE pid = $pid");
 	my $logged = -s $node->logfile;
 	$node->safe_psql('postgres', "SELECT pg_log_backend_memory_contexts($pid)");
 	$node->wait_for_log(qr/\[$pid\] .*Grand total: /, $logged);

@@ -122,6 +122,13 @@ enqueue('whole', 12);
 states_are('whole', 'sent 12', 'messages of a batch that is refused are sent alone');
 once_each('whole', 12);
 
+# The same after an attempt that may have been accepted: another key could send it twice.
+resend_fault(
+	{ kind => 'error', name => 'application_error', path => '/emails/batch' },
+	{ kind => 'error', name => 'missing_required_field', path => '/emails/batch' });
+enqueue('unsure', 12);
+states_are('unsure', 'dead 12', 'but not after an attempt that may have been accepted');
+
 # Batches that fail ---------------------------------------------------------------------------
 
 my %fails = (
