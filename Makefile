@@ -10,7 +10,7 @@
 #   make check-all        the suites on every major of PostgreSQL that can be had, pg_upgrade
 #   make check-fresh      demo and check on a bare Debian 12
 #   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
-#   make soak             the proofs of counting for hours: races, crashes, load
+#   make soak             the proofs of counting and delivery for hours: races, crashes, load
 #   make coverage         what the suites execute of each room; details in build/coverage
 #   make bench            figures beside bare statements, by hand and Redis, in bench/results.md
 #   make lint             format, static analysis and the project's own rules
