@@ -36,7 +36,7 @@ void
 release_slot(int code, Datum)
 {
     return_unwritten_prompts();
-    forget_flights(slot - shared->slots);
+    forget_flights(static_cast<int>(slot - shared->slots));
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     slot->pid = 0;
     pg_atomic_write_u32(&slot->worker_proc, 0);
