@@ -157,12 +157,16 @@ cmp_ok($second->{time} - $first->{time}, '>=', 1.9, 'for as long as Retry-After 
 # The provider is gone for a while, and fails for a while ------------------------------------------
 
 my $logged = -s $node->logfile;
-resend_control(refuse => 2);
 my $gone = q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id ~ '^gone'};
-$node->poll_query_until('postgres', 'SELECT true');
+my $url = sql('SHOW skene_gate.resend_base_url');
+my $nobody = PostgreSQL::Test::Cluster::get_free_port();
+$node->adjust_conf('postgresql.conf', 'skene_gate.resend_base_url', "'http://127.0.0.1:$nobody'");
+$node->restart; # a reload reaches the worker some time
 enqueue('postgres', map { "gone_$_" } 1 .. 8);
 becomes('SELECT breaker FROM skene.provider_status', 'open', 'a provider that refuses opens the breaker');
 enqueue('postgres', 'gone_9');
+$node->adjust_conf('postgresql.conf', 'skene_gate.resend_base_url', "'$url'");
+$node->reload;
 becomes($gone, join(' ', ('sent') x 9), 'when it is back all is sent');
 is(sql(q{SELECT bool_and(unknown_since IS NULL) FROM skene.outbox WHERE user_id ~ '^gone'}), 't',
 	'nobody doubts that it was not sent before');
