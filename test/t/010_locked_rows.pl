@@ -38,14 +38,6 @@ sub cancel
 	return $session;
 }
 
-# Test that a query comes to return t.
-sub becomes
-{
-	my ($query, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query), $test);
-}
-
 # Test what a query returns that must wait for nobody.
 sub at_once
 {
@@ -101,21 +93,21 @@ my ($session, $brief) = (cancel('ada'), cancel('amy'));
 sql(q{ALTER SYSTEM SET skene_gate.delivery = 'capture'});
 $node->reload;
 deny('cyd');
-becomes(q{SELECT count(*) = 2 FROM skene.outbox WHERE user_id IN ('bob', 'cyd') AND state = 'captured'},
+becomes($node, q{SELECT count(*) = 2 FROM skene.outbox WHERE user_id IN ('bob', 'cyd') AND state = 'captured'}, 't',
 	'other customers have their mail');
 $brief->query_safe('ROLLBACK');
-becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'amy'},
+becomes($node, q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'amy'}, 't',
 	'what was locked follows when the session gives it up');
 
 sql(q{SELECT skene_consume('ada', 'export', 2) FROM generate_series(1, 9)});
 deny('dan');
-becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'dan'},
+becomes($node, q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'dan'}, 't',
 	'also after more denials of the locked prompt');
 is(sql(q{SELECT denials FROM skene.prompts WHERE user_id = 'ada'}), '1', 'which are not written yet');
 
 $session->query_safe('ROLLBACK');
-becomes(q{SELECT denials = 10 FROM skene.prompts WHERE user_id = 'ada'}, 'they are when it is unlocked');
-becomes(q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'ada'}, 'and its mail follows');
+becomes($node, q{SELECT denials = 10 FROM skene.prompts WHERE user_id = 'ada'}, 't', 'they are when it is unlocked');
+becomes($node, q{SELECT state = 'captured' FROM skene.outbox WHERE user_id = 'ada'}, 't', 'and its mail follows');
 is(sql('SELECT notes_lost, denials_dropped FROM skene.worker_slots()'), '0|0', 'not one denial is lost');
 
 # The fold -------------------------------------------------------------------------
@@ -123,11 +115,11 @@ is(sql('SELECT notes_lost, denials_dropped FROM skene.worker_slots()'), '0|0', '
 my $identifying = $node->background_psql('postgres');
 $identifying->query_safe(q{BEGIN; SELECT skene_identify('eli', 'eli@example.com')});
 sql("SELECT skene_consume('$_', 'export')") for qw(eli flo);
-becomes(q{SELECT used = 1 FROM skene.usage WHERE user_id = 'flo'},
+becomes($node, q{SELECT used = 1 FROM skene.usage WHERE user_id = 'flo'}, 't',
 	'a customer who is being identified does not hold up the usage of others');
 is(sql(q{SELECT count(*) FROM skene.usage_events WHERE user_id = 'eli'}), '1', 'its own waits');
 $identifying->query_safe('COMMIT');
-becomes(q{SELECT used = 1 FROM skene.usage WHERE user_id = 'eli'}, 'and follows');
+becomes($node, q{SELECT used = 1 FROM skene.usage WHERE user_id = 'eli'}, 't', 'and follows');
 
 $_->quit for $settling, $session, $brief, $answered, $expired, $identifying;
 done_testing();

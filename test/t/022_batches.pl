@@ -23,14 +23,6 @@ install($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-sub becomes
-{
-	my ($query, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query, $expected), $test)
-	  || diag(sql($query), sql('SELECT * FROM skene_status()'));
-}
-
 # Enqueue messages, named NAME_1 and so on, all at once. A body may be given.
 sub enqueue
 {
@@ -42,16 +34,6 @@ sub enqueue
 	       SELECT 'resend', '/emails', $body, '${name}_' || i, '${name}_' || i
 	         FROM generate_series(1, $count) i});
 	return;
-}
-
-# The states of messages, counted.
-sub states_are
-{
-	my ($name, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return becomes(qq{SELECT string_agg(state || ' ' || n, ', ' ORDER BY state)
-		FROM (SELECT state, count(*) AS n FROM skene.outbox WHERE user_id LIKE '${name}\\_%'
-		       GROUP BY state) s}, $expected, $test);
 }
 
 # Requests that carried messages of a name.
@@ -75,7 +57,7 @@ sub once_each
 # A backlog -----------------------------------------------------------------------------
 
 enqueue('many', 230);
-states_are('many', 'sent 230', 'a backlog is sent');
+states_are($node, 'many', 'sent 230', 'a backlog is sent');
 my @requests = requests_of('many');
 is(join(' ', map { $_->{path} } @requests), join(' ', ('/emails/batch') x 3), 'in three batches');
 is($requests[0]{headers}{'x-batch-validation'}, 'permissive', 'which may be accepted in part');
@@ -92,7 +74,7 @@ is_deeply($mail, { from => 'a@acme.test', to => 'many_7@example.com', subject =>
 	'bodies are as they were enqueued');
 
 enqueue('one', 1);
-states_are('one', 'sent 1', 'a single message');
+states_are($node, 'one', 'sent 1', 'a single message');
 is((requests_of('one'))[0]{path}, '/emails', 'goes alone');
 
 # Bad messages among good ones --------------------------------------------------------------
@@ -105,21 +87,21 @@ enqueue('attached', 1, q{'{"from": "a@acme.test", "to": "attached_1@example.com"
 	"text": "y", "attachments": []}'});
 enqueue('better', 40);
 sql('SELECT skene_resume()');
-states_are('good', 'sent 40', 'what is good in a batch is sent');
-states_are('better', 'sent 40', 'also behind what is bad');
-states_are('bad', 'dead 1', 'what is refused in a batch is judged by an answer of its own');
+states_are($node, 'good', 'sent 40', 'what is good in a batch is sent');
+states_are($node, 'better', 'sent 40', 'also behind what is bad');
+states_are($node, 'bad', 'dead 1', 'what is refused in a batch is judged by an answer of its own');
 is(sql(q{SELECT attempts, last_status, last_error ~ 'invalid_from_address' FROM skene.outbox
 	      WHERE user_id = 'bad_1'}), '2|422|t', 'which says why');
-states_are('broken', 'dead 1', 'what is not JSON was in no batch');
+states_are($node, 'broken', 'dead 1', 'what is not JSON was in no batch');
 is(join(' ', map { $_->{path} } requests_of('broken')), '/emails', 'and died of itself');
-states_are('attached', 'sent 1', 'attachments go alone');
+states_are($node, 'attached', 'sent 1', 'attachments go alone');
 is(join(' ', map { $_->{path} } requests_of('attached')), '/emails', 'at once');
 once_each($_, 40) for qw(good better);
 
 # A batch that is refused as a whole
 resend_fault({ kind => 'error', name => 'missing_required_field', path => '/emails/batch' });
 enqueue('whole', 12);
-states_are('whole', 'sent 12', 'messages of a batch that is refused are sent alone');
+states_are($node, 'whole', 'sent 12', 'messages of a batch that is refused are sent alone');
 once_each('whole', 12);
 
 # The same after an attempt that may have been accepted: another key could send it twice.
@@ -127,7 +109,7 @@ resend_fault(
 	{ kind => 'error', name => 'application_error', path => '/emails/batch' },
 	{ kind => 'error', name => 'missing_required_field', path => '/emails/batch' });
 enqueue('unsure', 12);
-states_are('unsure', 'dead 12', 'but not after an attempt that may have been accepted');
+states_are($node, 'unsure', 'dead 12', 'but not after an attempt that may have been accepted');
 
 # Batches that fail ---------------------------------------------------------------------------
 
@@ -145,7 +127,7 @@ for my $name (sort keys %fails)
 }
 for my $name (sort keys %fails)
 {
-	states_are($name, 'sent 30', "$name: a batch is repeated");
+	states_are($node, $name, 'sent 30', "$name: a batch is repeated");
 	my @tries = requests_of($name);
 	is(scalar(@tries), 2, "$name: once");
 	is($tries[1]{$_}, $tries[0]{$_}, "$name: same $_") for qw(path idempotency_key body);
@@ -162,20 +144,20 @@ is(sql(q{SELECT skene_cancel(outbox_id) FROM skene.outbox WHERE user_id = 'orpha
 	'a message under way cannot be cancelled');
 kill 'KILL', $pid;
 worker_runs($node, 'postgres', 'the worker comes back after a crash', $pid);
-states_are('orphan', 'leased 30', 'the leases hold');
+states_are($node, 'orphan', 'leased 30', 'the leases hold');
 sql(q{UPDATE skene.outbox SET lease_expires_at = clock_timestamp() WHERE state = 'leased'});
 # a session has one of them locked: the batch waits as a whole
 my $session = $node->background_psql('postgres');
 $session->query_safe(q{BEGIN; SELECT FROM skene.outbox WHERE user_id = 'orphan_3' FOR UPDATE});
 $node->reload;
 enqueue('others', 3);
-states_are('others', 'sent 3', 'others pass it');
+states_are($node, 'others', 'sent 3', 'others pass it');
 is(sql(q{SELECT count(*) FROM skene.outbox WHERE user_id LIKE 'orphan%' AND state = 'sent'}), '0',
 	'a batch waits while one of its messages is locked');
 is(sql(q{SELECT skene_cancel(outbox_id) FROM skene.outbox WHERE user_id = 'orphan_4'}), 'f',
 	'nor can one whose batch will be sent again');
 $session->query_safe('COMMIT');
-states_are('orphan', 'sent 30', 'then it is sent again');
+states_are($node, 'orphan', 'sent 30', 'then it is sent again');
 my @tries = requests_of('orphan');
 is($tries[1]{$_}, $tries[0]{$_}, "with the same $_") for qw(idempotency_key body);
 once_each('orphan', 30);
@@ -189,8 +171,8 @@ enqueue('bereft', 2);
 sql(q{UPDATE skene.outbox SET batch_id = 1, batch_place = 1 WHERE user_id LIKE 'bereft%'});
 sql(q{UPDATE skene.outbox SET unknown_since = clock_timestamp() WHERE user_id = 'doubt_5'});
 sql('SELECT skene_resume()');
-states_are('bereft', 'sent 2', 'messages of a batch that is gone are sent');
-states_are('doubt', 'sent 20', 'a message whose outcome is unknown');
+states_are($node, 'bereft', 'sent 2', 'messages of a batch that is gone are sent');
+states_are($node, 'doubt', 'sent 20', 'a message whose outcome is unknown');
 is(join(' ', map { "$_->{path} $_->{idempotency_key}" } grep { $_->{body} =~ /doubt_5@/ } resend_requests()),
 	'/emails doubt_5', 'goes under its own key');
 
@@ -198,7 +180,7 @@ is(join(' ', map { "$_->{path} $_->{idempotency_key}" } grep { $_->{body} =~ /do
 sql('ALTER SYSTEM SET skene_gate.resend_batch = 1');
 $node->reload;
 enqueue('single', 5);
-states_are('single', 'sent 5', 'batches can be switched off');
+states_are($node, 'single', 'sent 5', 'batches can be switched off');
 is(join(' ', map { $_->{path} } requests_of('single')), join(' ', ('/emails') x 5), 'they are');
 sql('ALTER SYSTEM RESET skene_gate.resend_batch');
 
@@ -208,7 +190,7 @@ sql('ALTER SYSTEM SET skene_gate.resend_rate = 50');
 $node->reload;
 $requests = resend_requests();
 enqueue('bulk', 10_000);
-states_are('bulk', 'sent 10000', 'ten thousand messages are sent');
+states_are($node, 'bulk', 'sent 10000', 'ten thousand messages are sent');
 cmp_ok(resend_requests() - $requests, '<=', 10_000 / 20,
 	'in a twentieth of the requests, and so of the time, that single calls take');
 once_each('bulk', 10_000);

@@ -27,15 +27,6 @@ install($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-# Test that a query comes to return this.
-sub becomes
-{
-	my ($query, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query, $expected), $test)
-	  || diag(sql($query), sql('SELECT * FROM skene_status()'));
-}
-
 # Enqueue messages, one for each name.
 sub enqueue
 {
@@ -112,7 +103,7 @@ sql(q{INSERT INTO skene.outbox (provider, path, content_type, body, idempotency_
 	('resend', '/emails', 'application/json', '{}', E'k\r\nX-Evil: 1', 'header'),
 	('resend', '/emails', E'text/plain\nX-Evil: 1', '{}', 'type', 'header'),
 	('resend', '/emails HTTP/1.1\r\nX-Evil: 1', 'application/json', '{}', 'path', 'header')});
-becomes(q{SELECT string_agg(concat_ws(' ', state, attempts, last_status, last_error), ', ' ORDER BY outbox_id)
+becomes($node, q{SELECT string_agg(concat_ws(' ', state, attempts, last_status, last_error), ', ' ORDER BY outbox_id)
 	    FROM skene.outbox WHERE user_id = 'header'},
 	'dead 1 not sent: the idempotency key is not a valid header value, '
 	  . 'dead 1 not sent: the content type is not a valid header value, dead 1 not sent: the URL is malformed',
@@ -134,11 +125,11 @@ for my $fault (
 	my $before = resend_requests();
 	resend_fault($what);
 	enqueue('postgres', $name);
-	becomes(sprintf($halted, $error, $name), 'pending open true', "$name: halts");
+	becomes($node, sprintf($halted, $error, $name), 'pending open true', "$name: halts");
 	is(resend_requests() - $before, 1, "$name: after one request");
 	resend_fault();
 	sql("SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id = '$name'");
-	becomes("SELECT state FROM skene.outbox WHERE user_id = '$name'", 'sent', "$name: and goes when mended");
+	becomes($node, "SELECT state FROM skene.outbox WHERE user_id = '$name'", 'sent', "$name: and goes when mended");
 }
 is(sql(q{SELECT extract(hour FROM until - clock_timestamp()) >= 23 FROM skene.provider_status}), '',
 	'a breaker that is closed has no end');
@@ -146,9 +137,9 @@ is(sql(q{SELECT extract(hour FROM until - clock_timestamp()) >= 23 FROM skene.pr
 # A pause that is asked for, for the whole provider
 resend_fault({ kind => 'error', name => 'rate_limit_exceeded', match => 'first', retry_after => 2 });
 enqueue('postgres', 'first');
-becomes(q{SELECT breaker FROM skene.provider_status}, 'resting', 'a rate limit rests the provider');
+becomes($node, q{SELECT breaker FROM skene.provider_status}, 'resting', 'a rate limit rests the provider');
 enqueue('postgres', 'second');
-becomes(q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id IN ('first', 'second')},
+becomes($node, q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id IN ('first', 'second')},
 	'sent sent', 'until it is over');
 my ($first) = grep { $_->{body} =~ /"first@/ } resend_requests();
 my ($second) = grep { $_->{body} =~ /"second@/ } resend_requests();
@@ -163,16 +154,16 @@ my $nobody = PostgreSQL::Test::Cluster::get_free_port();
 $node->adjust_conf('postgresql.conf', 'skene_gate.resend_base_url', "'http://127.0.0.1:$nobody'");
 $node->restart; # a reload reaches the worker some time
 enqueue('postgres', map { "gone_$_" } 1 .. 8);
-becomes('SELECT breaker FROM skene.provider_status', 'open', 'a provider that refuses opens the breaker');
+becomes($node, 'SELECT breaker FROM skene.provider_status', 'open', 'a provider that refuses opens the breaker');
 enqueue('postgres', 'gone_9');
 $node->adjust_conf('postgresql.conf', 'skene_gate.resend_base_url', "'$url'");
 $node->reload;
-becomes($gone, join(' ', ('sent') x 9), 'when it is back all is sent');
+becomes($node, $gone, join(' ', ('sent') x 9), 'when it is back all is sent');
 is(sql(q{SELECT bool_and(unknown_since IS NULL) FROM skene.outbox WHERE user_id ~ '^gone'}), 't',
 	'nobody doubts that it was not sent before');
 resend_fault({ kind => 'status', status => 500, times => 7 });
 enqueue('postgres', map { "storm_$_" } 1 .. 6);
-becomes(q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id ~ '^storm'},
+becomes($node, q{SELECT string_agg(state, ' ') FROM skene.outbox WHERE user_id ~ '^storm'},
 	join(' ', ('sent') x 6), 'so is it after a storm of errors');
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $logged);
 is(scalar(() = $log =~ /WARNING:  skene_gate cannot deliver/g), 2, 'the log tells of it, once each time');

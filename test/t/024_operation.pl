@@ -31,15 +31,6 @@ install($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-# Test that a query comes to return this.
-sub becomes
-{
-	my ($query, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query, $expected), $test)
-	  || diag(sql($query), sql('SELECT * FROM skene_status()'));
-}
-
 # Enqueue e-mails NAME_1 to NAME_COUNT.
 sub enqueue
 {
@@ -64,15 +55,6 @@ sub enqueue_stripe
 	return;
 }
 
-sub states_are
-{
-	my ($name, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return becomes(qq{SELECT string_agg(state || ' ' || n, ', ' ORDER BY state)
-		FROM (SELECT state, count(*) AS n FROM skene.outbox WHERE user_id LIKE '${name}\\_%'
-		       GROUP BY state) s}, $expected, $test);
-}
-
 sub requests_of
 {
 	my ($name) = @_;
@@ -83,15 +65,15 @@ my $breaker = q{SELECT breaker FROM skene.provider_status WHERE provider = 'rese
 
 # One provider, then the other ---------------------------------------------------------------
 
-becomes('SELECT breakers, in_flight, sent_last_minute FROM skene_status()',
+becomes($node, 'SELECT breakers, in_flight, sent_last_minute FROM skene_status()',
 	'{"resend: closed","stripe: closed"}|0|0', 'providers are shown as soon as there is a key');
 sql(q{SELECT skene_pause('stripe')});
 enqueue_stripe('card', 3);
 enqueue('mail', 3);
-states_are('mail', 'sent 3', 'e-mail is sent');
-states_are('card', 'pending 3', 'while Stripe is paused');
+states_are($node, 'mail', 'sent 3', 'e-mail is sent');
+states_are($node, 'card', 'pending 3', 'while Stripe is paused');
 sql(q{SELECT skene_resume('stripe')});
-states_are('card', 'sent 3', 'until it is resumed');
+states_are($node, 'card', 'sent 3', 'until it is resumed');
 like(sql(q{SELECT string_agg(provider_id, ' ') FROM skene.outbox WHERE user_id LIKE 'card%'}),
 	qr/^cus_\w+ cus_\w+ cus_\w+$/, 'ids are kept');
 my @journal = map { JSON::PP::decode_json($_) }
@@ -105,12 +87,12 @@ is(sql('SELECT breakers, sent_last_minute FROM skene_status()'),
 my $http = HTTP::Tiny->new(no_proxy => ['127.0.0.1']);
 $http->post("$stripe_url/_control", { content => '{"faults": [{"kind": "hang", "times": -1}]}' });
 enqueue_stripe('stuck', 9);
-becomes(q{SELECT in_flight FROM skene.provider_status WHERE provider = 'stripe'}, '4',
+becomes($node, q{SELECT in_flight FROM skene.provider_status WHERE provider = 'stripe'}, '4',
 	'requests under way are bounded');
 enqueue('free', 20);
-states_are('free', 'sent 20', 'e-mail is sent all the same');
-states_are('stuck', 'leased 4, pending 5', 'while Stripe hangs');
-becomes(q{SELECT wait_event_type || ' ' || state || ' ' || query
+states_are($node, 'free', 'sent 20', 'e-mail is sent all the same');
+states_are($node, 'stuck', 'leased 4, pending 5', 'while Stripe hangs');
+becomes($node, q{SELECT wait_event_type || ' ' || state || ' ' || query
 	    FROM pg_stat_activity WHERE backend_type = 'skene_gate worker'},
 	'Extension active skene_gate: requests to providers', 'pg_stat_activity says what the worker does');
 $http->post("$stripe_url/_control", { content => '{"faults": []}' });
@@ -120,8 +102,8 @@ sql(q{SELECT skene_pause('stripe')});
 
 resend_fault({ kind => 'error', name => 'service_unavailable', times => -1 });
 enqueue('down', 8);
-becomes($breaker, 'open', 'failures open the breaker');
-becomes(q{SELECT in_flight FROM skene.provider_status WHERE provider = 'resend'}, '0', 'nothing is under way');
+becomes($node, $breaker, 'open', 'failures open the breaker');
+becomes($node, q{SELECT in_flight FROM skene.provider_status WHERE provider = 'resend'}, '0', 'nothing is under way');
 sql(q{UPDATE skene.outbox SET next_attempt_at = clock_timestamp() WHERE state = 'pending'});
 my $before = requests_of('down');
 for my $probe (1 .. 3)
@@ -130,14 +112,14 @@ for my $probe (1 .. 3)
 	ok($node->poll_query_until('postgres', qq{SELECT sum(attempts) = $before + $probe
 		 AND bool_and(state = 'pending') FROM skene.outbox WHERE user_id LIKE 'down%'}),
 		"probe $probe: one request");
-	becomes($breaker, 'open', 'opens it again');
+	becomes($node, $breaker, 'open', 'opens it again');
 }
 is(scalar(requests_of('down')), $before + 3, 'no other was sent');
 cmp_ok(sql(q{SELECT count(*) FROM skene.outbox WHERE user_id LIKE 'down%' AND attempts >= 1}), '>=', 5,
 	'probes take turns: one message at fault is not always the one');
 resend_fault();
 sql(q{SELECT skene_resume('resend')});
-states_are('down', 'sent 8', 'a probe that succeeds closes it');
+states_are($node, 'down', 'sent 8', 'a probe that succeeds closes it');
 
 # Two databases, one key ---------------------------------------------------------------------------
 
@@ -151,7 +133,7 @@ enqueue('shared', 12);
 enqueue('shared', 12, 'other');
 $node->safe_psql('other', 'SELECT skene_resume()');
 sql(q{SELECT skene_pause('stripe'); DELETE FROM skene.pauses WHERE provider = '*'; SELECT skene_resume('resend')});
-states_are('shared', 'sent 12', 'two databases send');
+states_are($node, 'shared', 'sent 12', 'two databases send');
 ok($node->poll_query_until('other', q{SELECT bool_and(state = 'sent') FROM skene.outbox}), 'with one key');
 my @times = sort { $a <=> $b } map { $_->{time} } requests_of('shared');
 is(scalar(@times), 24, 'all of it');
@@ -181,18 +163,18 @@ resend_fault(
 sql(q{SELECT skene_resume()});
 my $end = q{SELECT concat_ws(' ', state, attempts, last_error) FROM skene.outbox WHERE user_id = '%s'};
 my $forgotten = 'given up: for 23 hours nobody knows whether it was accepted';
-becomes(sprintf($end, 'old_1'), "dead 0 timeout; $forgotten", 'a key that is about to be forgotten is not used');
-becomes(sprintf($end, 'old_2'), "dead 1 HTTP 409 resource_locked: An unexpected error occurred.; $forgotten",
+becomes($node, sprintf($end, 'old_1'), "dead 0 timeout; $forgotten", 'a key that is about to be forgotten is not used');
+becomes($node, sprintf($end, 'old_2'), "dead 1 HTTP 409 resource_locked: An unexpected error occurred.; $forgotten",
 	'nor is one that would be by the next attempt');
-becomes(sprintf($end, 'old_3'), 'dead 1 HTTP 409 resource_locked: The resource is locked.; given up: not accepted for 3 days',
+becomes($node, sprintf($end, 'old_3'), 'dead 1 HTTP 409 resource_locked: The resource is locked.; given up: not accepted for 3 days',
 	'what was refused for days is given up');
-becomes(sprintf($end, 'old_4'), 'sent 2', 'but not while it may have been accepted');
-becomes(sprintf($end, 'old_5'), "dead 1 the worker ended before the answer came; $forgotten",
+becomes($node, sprintf($end, 'old_4'), 'sent 2', 'but not while it may have been accepted');
+becomes($node, sprintf($end, 'old_5'), "dead 1 the worker ended before the answer came; $forgotten",
 	'a lease from before the server was down is not sent again');
 is(join(' ', sort map { $_->{idempotency_key} } requests_of('old')), 'key_old_2 key_old_3 key_old_4 key_old_4',
 	'no other request was made');
 is(sql(q{SELECT skene_retry(outbox_id) FROM skene.outbox WHERE user_id = 'old_1'}), 't', 'skene_retry');
-becomes(sprintf($end, 'old_1'), 'sent 1', 'sends it nevertheless');
+becomes($node, sprintf($end, 'old_1'), 'sent 1', 'sends it nevertheless');
 is((requests_of('old'))[-1]{idempotency_key}, 'key_old_1', 'under its old key');
 
 # A row that cannot be written -------------------------------------------------------------------------
@@ -202,12 +184,12 @@ sql(q{CREATE FUNCTION public.curse() RETURNS trigger LANGUAGE plpgsql
       CREATE TRIGGER curse BEFORE UPDATE ON skene.outbox FOR EACH ROW
       WHEN (NEW.user_id = 'cursed_2' AND NEW.state = 'sent') EXECUTE FUNCTION public.curse()});
 enqueue('cursed', 3);
-states_are('cursed', 'leased 1, sent 2', 'a row that cannot be settled holds up no other');
+states_are($node, 'cursed', 'leased 1, sent 2', 'a row that cannot be settled holds up no other');
 ok($node->poll_query_until('postgres', q{SELECT last_error = 'cursed' FROM skene_status()}), 'and is told of');
 sql(q{DROP TRIGGER curse ON skene.outbox; DROP FUNCTION public.curse();
       UPDATE skene.outbox SET lease_expires_at = clock_timestamp() WHERE state = 'leased';
       SELECT skene_resume('resend')});
-states_are('cursed', 'sent 3', 'when it can be written, it is sent again');
+states_are($node, 'cursed', 'sent 3', 'when it can be written, it is sent again');
 is(resend_counts()->{accepted_by_recipient}{'cursed_2@example.com'}, 1, 'and was accepted once');
 
 # A change of settings lets a request finish ---------------------------------------------------------------
@@ -216,7 +198,7 @@ my $pid = worker_pid($node, 'postgres');
 resend_fault({ kind => 'delay', seconds => 2 });
 $before = resend_requests();
 enqueue('late', 1);
-becomes(q{SELECT state FROM skene.outbox WHERE user_id = 'late_1'}, 'leased', 'a request is under way');
+becomes($node, q{SELECT state FROM skene.outbox WHERE user_id = 'late_1'}, 'leased', 'a request is under way');
 sql(q{ALTER DATABASE postgres SET skene_gate.resend_batch = 2});
 worker_runs($node, 'postgres', 'the worker starts again', $pid);
 is(sql(q{SELECT state, attempts FROM skene.outbox WHERE user_id = 'late_1'}), 'sent|1', 'when the answer is there');
@@ -227,9 +209,9 @@ sql(q{UPDATE skene.outbox SET settled_at = clock_timestamp() - interval '31 days
       UPDATE skene.outbox SET settled_at = clock_timestamp() - interval '29 days' WHERE user_id LIKE 'free%';
       INSERT INTO skene.batches (idempotency_key, messages, body) VALUES ('left', 2, '[]')});
 $node->reload;
-becomes(q{SELECT count(*) FROM skene.outbox WHERE user_id LIKE 'mail%'}, '0', 'old rows are removed');
+becomes($node, q{SELECT count(*) FROM skene.outbox WHERE user_id LIKE 'mail%'}, '0', 'old rows are removed');
 is(sql(q{SELECT count(*) FROM skene.outbox WHERE user_id LIKE 'free%'}), '20', 'others are not');
-becomes(q{SELECT count(*) FROM skene.batches}, '0', 'nor are batches kept of which no message is left');
+becomes($node, q{SELECT count(*) FROM skene.batches}, '0', 'nor are batches kept of which no message is left');
 is(sql(q{SELECT bool_and(messages > 0 AND median_ms > 0) FROM skene.outbox_stats WHERE state = 'sent'}), 't',
 	'outbox_stats sums up');
 

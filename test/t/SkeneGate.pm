@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server install error_of worker_pid worker_runs workers_are poll wait_until write_secret
+our @EXPORT = qw(new_server install error_of worker_pid worker_runs workers_are poll wait_until becomes states_are write_secret
   start_resend use_resend stop_resend resend_fault resend_control resend_counts resend_requests
   start_stand_in $api_key);
 
@@ -83,6 +83,25 @@ sub wait_until
 	poll($node, $database, $query)
 	  or BAIL_OUT($node->name . ": waited in vain for: $query");
 	return;
+}
+
+# Test that a query of database postgres comes to return what is expected.
+sub becomes
+{
+	my ($node, $query, $expected, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($node->poll_query_until('postgres', $query, $expected), $test)
+	  || diag(map { $node->safe_psql('postgres', $_) } $query, 'SELECT * FROM skene_status()');
+}
+
+# Test that the messages to NAME_1, NAME_2 ... come to be in these states, as "dead 1, sent 2".
+sub states_are
+{
+	my ($node, $name, $expected, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return becomes($node, qq{SELECT string_agg(state || ' ' || n, ', ' ORDER BY state)
+		FROM (SELECT state, count(*) AS n FROM skene.outbox WHERE user_id LIKE '${name}\\_%'
+		       GROUP BY state) s}, $expected, $test);
 }
 
 # A statement's error with its SQLSTATE, DETAIL and HINT; empty when it succeeds.
