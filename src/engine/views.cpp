@@ -5,7 +5,6 @@
 #include "engine/events.hpp"
 #include "server/extension.hpp"
 #include "server/owner.hpp"
-#include "server/extension.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -15,14 +14,14 @@ namespace
 {
 
 /*
- * Is it a window of the extension that is installed now, and one that would be used as it
- * is? After a change of rows by hand a counter is read anew when it is needed next.
+ * Copy a window if it is of the extension that is installed now, and would be used as it
+ * is: after a change of rows by hand a counter is read anew when it is needed next.
  */
 bool
-is_current(const SeenWindow &seen)
+see_current_window(uint32 number, SeenWindow *seen)
 {
-    return seen.ready && seen.relation == events_relation() &&
-           seen.generation == usage_generation();
+    return see_window(number, seen) && seen->ready && seen->relation == events_relation() &&
+           seen->generation == usage_generation();
 }
 
 /*
@@ -49,8 +48,8 @@ audit_window(Oid function, uint32 number, const SeenWindow &before, int64 *count
     enter_owner(&scope, owner_of_function(function));
     *counted = read_units(before.user_id, before.feature, rule, latest_snapshot());
     leave_owner(&scope);
-    if (!see_window(number, after) || after->incarnation != before.incarnation ||
-        !is_current(*after) || usage_generation() != generation)
+    if (!see_current_window(number, after) || after->incarnation != before.incarnation ||
+        usage_generation() != generation)
         return true;
     return agrees(before, *counted, *after);
 }
@@ -65,7 +64,7 @@ SKENE_FUNCTION(skene_cached_windows)
     require_extension();
     InitMaterializedSRF(fcinfo, 0);
     for (uint32 number = 1; number <= window_table_size(); number++) {
-        if (!see_window(number, &seen) || !is_current(seen))
+        if (!see_current_window(number, &seen))
             continue;
         Datum values[] = {CStringGetTextDatum(seen.user_id),
                           CStringGetTextDatum(seen.feature),
@@ -96,7 +95,7 @@ SKENE_FUNCTION(skene_window_stats)
     require_extension();
     InitMaterializedSRF(fcinfo, 0);
     for (uint32 number = 1; number <= window_table_size(); number++) {
-        if (!see_window(number, &seen) || !is_current(seen))
+        if (!see_current_window(number, &seen))
             continue;
         windows++;
         hits += seen.hits;
@@ -134,10 +133,8 @@ SKENE_FUNCTION(skene_audit_windows)
 
         CHECK_FOR_INTERRUPTS();
         for (int i = 0; i < attempts && !fine; i++) {
-            if (!see_window(number, &seen) || !is_current(seen))
-                fine = true;
-            else
-                fine = audit_window(fcinfo->flinfo->fn_oid, number, seen, &counted, &after);
+            fine = !see_current_window(number, &seen) ||
+                   audit_window(fcinfo->flinfo->fn_oid, number, seen, &counted, &after);
         }
         if (fine)
             continue;
