@@ -68,13 +68,26 @@ check_base_url(char **value, void **, GucSource)
     return false;
 }
 
+/* Paths are absolute: the server's directory is no place to start from. */
+bool
+check_absolute(const char *path, const char *whose)
+{
+    if (*path == '\0' || is_absolute_path(path))
+        return true;
+    GUC_check_errdetail("The path of %s must be absolute.", whose);
+    return false;
+}
+
 bool
 check_file_path(char **value, void **, GucSource)
 {
-    if (**value == '\0' || is_absolute_path(*value))
-        return true;
-    GUC_check_errdetail("The path of a secret file must be absolute.");
-    return false;
+    return check_absolute(*value, "a secret file");
+}
+
+bool
+check_ca_file(char **value, void **, GucSource)
+{
+    return check_absolute(*value, "the certificates");
 }
 
 /* A proxy is http:// or https://: libcurl would take others, some of which resolve names here. */
@@ -85,15 +98,6 @@ check_proxy(char **value, void **, GucSource)
         strncmp(*value, "https://", 8) == 0)
         return true;
     GUC_check_errdetail("A proxy begins with http:// or https://.");
-    return false;
-}
-
-bool
-check_ca_file(char **value, void **, GucSource)
-{
-    if (**value == '\0' || is_absolute_path(*value))
-        return true;
-    GUC_check_errdetail("The path of the certificates must be absolute.");
     return false;
 }
 
