@@ -18,6 +18,15 @@ namespace skene
 namespace
 {
 
+/* Begin a try at a call, which is answered as of now. */
+void
+start_afresh(Call *call)
+{
+    call->now = gate_time();
+    call->anchor = DT_NOEND;
+    call->alone = false;
+}
+
 /* Read the units of windows that are new in shared memory. */
 void
 load_windows(const Call &call, uint64 generation, uint32 to_load, bool counting)
@@ -111,9 +120,6 @@ begin_call(Call *call, const Request &request)
 {
     call->request = request;
     call->key = make_meter_key(events_relation(), request.user_id, request.feature);
-    call->now = gate_time();
-    call->anchor = DT_NOEND;
-    call->alone = false;
 }
 
 void
@@ -125,8 +131,7 @@ open_for_counting(Call *call)
     OwnerScope scope;
 
     prepare_holds(max_rules);
-    call->now = gate_time();
-    call->anchor = DT_NOEND;
+    start_afresh(call);
     call->alone = usage_changed_here();
     if (call->alone) {
         open_alone(call);
@@ -158,6 +163,7 @@ look_at_windows(Call *call, int64 *used)
 {
     int mark = hold_mark();
 
+    start_afresh(call);
     if (RecoveryInProgress() || changed_here(call->key.customer_hash) || usage_changed_here()) {
         look_at_tables(call, used);
         return;
