@@ -15,6 +15,31 @@ namespace skene
 namespace
 {
 
+struct DenialNote {
+    DenialKey key;
+    TimestampTz window_end;
+    TimestampTz first_at;
+    pg_atomic_uint64 last_at;
+    pg_atomic_uint64 unwritten; /* denials not yet in skene.prompts */
+    TimestampTz unknown_since;  /* the worker could not see the customer then; 0: has not looked */
+    TimestampTz look_at;        /* when it looks for it again */
+    char plan[max_name_bytes + 1];
+};
+
+HTAB *notes = nullptr;
+
+/* Hash a key by its customer and feature: most of its bytes are padding. */
+uint32
+hash_denial(const void *key, Size)
+{
+    auto *denial = static_cast<const DenialKey *>(key);
+    auto hash = [](const char *text) {
+        return hash_bytes(reinterpret_cast<const unsigned char *>(text),
+                          static_cast<int>(strlen(text)));
+    };
+    return hash_combine(hash(denial->user_id), hash(denial->feature));
+}
+
 /* How long a note waits for its customer, and when the worker looks first. */
 constexpr int64 unknown_limit = 60 * USECS_PER_SEC;
 constexpr int64 first_look = 1 * USECS_PER_SEC;
@@ -98,15 +123,22 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
 
 } // namespace
 
-uint32
-hash_denial(const void *key, Size)
+Size
+denials_size()
 {
-    auto *denial = static_cast<const DenialKey *>(key);
-    auto hash = [](const char *text) {
-        return hash_bytes(reinterpret_cast<const unsigned char *>(text),
-                          static_cast<int>(strlen(text)));
-    };
-    return hash_combine(hash(denial->user_id), hash(denial->feature));
+    return hash_estimate_size(max_windows, sizeof(DenialNote));
+}
+
+void
+initialize_denials()
+{
+    HASHCTL info = {};
+
+    info.keysize = sizeof(DenialKey);
+    info.entrysize = sizeof(DenialNote);
+    info.hash = hash_denial;
+    notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
+                          HASH_ELEM | HASH_FUNCTION);
 }
 
 const char *

@@ -16,6 +16,10 @@
 namespace skene
 {
 
+/* Shared memory that the notes need. */
+Size denials_size();
+void initialize_denials();
+
 enum class DenialKind : uint8 { limit_reached, not_entitled, past_due };
 
 /* Zero-filled before use: compared as bytes. */
@@ -26,20 +30,6 @@ struct DenialKey {
     char feature[max_name_bytes + 1];
     char user_id[max_user_id_bytes + 1];
     TimestampTz window_start;
-};
-
-/* Hash a DenialKey by its customer and feature: most of its bytes are padding. */
-uint32 hash_denial(const void *key, Size size);
-
-struct DenialNote {
-    DenialKey key;
-    TimestampTz window_end;
-    TimestampTz first_at;
-    pg_atomic_uint64 last_at;
-    pg_atomic_uint64 unwritten; /* denials not yet in skene.prompts */
-    TimestampTz unknown_since;  /* the worker could not see the customer then; 0: has not looked */
-    TimestampTz look_at;        /* when it looks for it again */
-    char plan[max_name_bytes + 1];
 };
 
 const char *denial_kind_name(DenialKind kind);

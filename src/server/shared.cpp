@@ -15,7 +15,6 @@ namespace skene
 {
 
 Shared *shared = nullptr;
-HTAB *notes = nullptr;
 
 namespace
 {
@@ -41,8 +40,8 @@ request_hook()
 {
     if (previous_request_hook)
         previous_request_hook();
-    RequestAddinShmemSpace(
-        add_size(MAXALIGN(sizeof(Shared)), hash_estimate_size(max_windows, sizeof(DenialNote))));
+    RequestAddinShmemSpace(MAXALIGN(sizeof(Shared)));
+    RequestAddinShmemSpace(denials_size());
     RequestAddinShmemSpace(delivery_size());
     RequestAddinShmemSpace(engine_size());
     RequestNamedLWLockTranche("skene_gate", own_locks + engine_lock_count());
@@ -52,7 +51,6 @@ void
 startup_hook()
 {
     bool found;
-    HASHCTL info = {};
 
     if (previous_startup_hook)
         previous_startup_hook();
@@ -77,11 +75,7 @@ startup_hook()
             pg_atomic_init_u64(&slot.denials_dropped, 0);
         }
     }
-    info.keysize = sizeof(DenialKey);
-    info.entrysize = sizeof(DenialNote);
-    info.hash = hash_denial;
-    notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
-                          HASH_ELEM | HASH_FUNCTION);
+    initialize_denials();
     initialize_delivery();
     initialize_engine(GetNamedLWLockTranche("skene_gate") + own_locks);
     LWLockRelease(AddinShmemInitLock);

@@ -58,7 +58,6 @@ constexpr Oid several_databases = OID_MAX;
 
 /* Null when the library was not preloaded. */
 extern Shared *shared;
-extern HTAB *notes;
 
 /* Register for shared memory; from _PG_init under shared_preload_libraries. */
 void request_shared_memory();
