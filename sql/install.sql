@@ -87,6 +87,9 @@ CREATE SCHEMA skene;
 CREATE EXTENSION skene_gate;
 CREATE EXTENSION skene_gate SCHEMA skene;
 DROP SCHEMA skene;
+BEGIN;
+CREATE EXTENSION skene_gate;
+PREPARE TRANSACTION 'install';
 \set SHOW_CONTEXT errors
 
 -- Where others could plant functions it warns; rights given in advance are taken back.
