@@ -102,10 +102,11 @@ void
 at_transaction_end(XactEvent event, void *)
 {
     if (event == XACT_EVENT_PRE_PREPARE && pending_install)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot PREPARE a transaction that has created extension skene_gate"),
-                        errdetail("COMMIT PREPARED would not tell the launcher to start a worker."),
-                        errhint("Create the extension in a transaction of its own.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("cannot PREPARE a transaction that has created extension skene_gate"),
+                 errdetail("COMMIT PREPARED would not tell the launcher to start a worker."),
+                 errhint("Create the extension in a transaction of its own.")));
     if (event == XACT_EVENT_COMMIT) {
         for (int i = 0; i < pending_wake_count; i++) {
             WorkerSlot *slot = find_slot(pending_wakes[i].database);
