@@ -39,9 +39,11 @@ $node->safe_psql('source', q{
 $node->command_ok(\@dump, 'the kind backup has them');
 
 $node->safe_psql('postgres', q{CREATE DATABASE restored;
-	ALTER DATABASE restored SET skene_gate.delivery = 'on'});
+	ALTER DATABASE restored SET skene_gate.delivery = 'on';
+	ALTER DATABASE restored SET skene_gate.fold_interval = '10ms'});
 $node->command_ok([ 'pg_restore', '--exit-on-error', '--jobs=2', '-d', $node->connstr('restored'), $dump ],
 	'pg_restore, with delivery on');
+settle($node, 'restored');
 is(rows_of($node, 'restored'), $rows, 'every row of every table is back');
 is(sequences_of($node, 'restored'), sequences_of($node, 'source'), 'sequences go on where they were');
 is( $node->safe_psql('restored', q{

@@ -35,6 +35,7 @@ sub fill_tables
 		SELECT skene_consume('ada', 'export', 1, 'key-1');
 		SELECT skene_override('ada', 'export', 7);
 		SELECT skene_set_plan('paid', 'pro');
+		SELECT skene_identify('silent'), skene_identify('eve'); -- or a copy's fold does
 		SELECT skene_consume('silent', 'export'), skene_consume('silent', 'export');
 		SELECT skene_pause('stripe');
 		INSERT INTO skene.grants (user_id, feature, amount) VALUES ('ada', 'export', 5);
