@@ -90,19 +90,33 @@ sub memory_of_worker
 	return ($used, $private);
 }
 
-resend_fault({ kind => 'status', status => 503 }, { kind => 'truncated' });
+# Each fault is met once a round.
+sub deliver_with_faults
+{
+	resend_fault({ kind => 'status', status => 503 }, { kind => 'truncated' });
+	deliver(@_) for 1 .. 5;
+	return;
+}
+
 # every statement is planned anew five times, then kept as it is; the last batch is as
 # large as those that follow, for the process stays as large as its largest
 deliver(20) for 1 .. 8;
-deliver(100) for 1 .. 5;
+deliver_with_faults(100);
 my ($used, $private) = memory_of_worker();
-resend_fault({ kind => 'status', status => 503 }, { kind => 'truncated' });
-deliver(100) for 1 .. 5;
-my ($used_after, $private_after) = memory_of_worker();
+my ($grown, $private_grown);
+# what a busy machine makes it do for the first time stays in its caches: that grows once, a
+# leak each round
+for my $round (1 .. 4)
+{
+	my ($used_before, $private_before) = ($used, $private);
+	deliver_with_faults(100);
+	($used, $private) = memory_of_worker();
+	($grown, $private_grown) = ($used - $used_before, $private - $private_before);
+	note("after 500 more messages it holds $used bytes, $grown more, the process $private kB");
+	last if $grown < 1000 && $private_grown < 1000; # the process goes up and down by some 300
+}
 is(worker_pid($node, 'postgres'), $pid, 'the worker is the same');
-cmp_ok($used_after - $used, '<', 1000,
-	"after 500 more messages it holds as much: $used, then $used_after bytes");
-cmp_ok($private_after - $private, '<', 1000, # it goes up and down by some 300
-	"and the process is as large: $private, then $private_after kB");
+cmp_ok($grown, '<', 1000, "after 500 more messages it holds as many bytes: $grown more, $used in all");
+cmp_ok($private_grown, '<', 1000, "and the process is as large: $private_grown kB more, $private in all");
 
 done_testing();
