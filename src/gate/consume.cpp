@@ -1,5 +1,5 @@
 /*
- * consume.cpp: deciding on a request.
+ * consume.cpp: counting a request, or only looking; giving units back.
  *
  * Order of a consume: lock the events against changes by hand -> open the meter ->
  * probe the idempotency key -> reserve -> claim the key -> insert the event. A denial
@@ -11,11 +11,10 @@
 
 #include "engine/events.hpp"
 #include "engine/waiting.hpp"
-#include "gate/configuration.hpp"
 #include "gate/denials.hpp"
 #include "gate/entitlement.hpp"
 #include "gate/keys.hpp"
-#include "gate/opening.hpp"
+#include "gate/verdict.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -38,122 +37,6 @@ require_writable()
                         errmsg("usage cannot be counted in a read-only transaction"),
                         errhint("Start it READ WRITE; skene_check() and skene_allows() work "
                                 "here.")));
-}
-
-/* Room left in a window by a count of used units. */
-int64
-room_in(const Rule &rule, int64 used)
-{
-    return used >= rule.limit ? 0 : saturating_difference(rule.limit, used);
-}
-
-int64
-saturating_sum(int64 a, int64 b)
-{
-    int64 sum;
-    return pg_add_s64_overflow(a, b, &sum) ? PG_INT64_MAX : sum;
-}
-
-/*
- * The rule that denies amount, given units used in each window; null when none does.
- * The quota stands for its grants, too.
- */
-const Rule *
-denying_rule(const Resolution &resolution, const int64 *used, int64 amount)
-{
-    int64 room = 0;
-
-    for (int i = 0; i < resolution.rule_count; i++) {
-        const Rule &rule = resolution.rules[i];
-        if (rule.kind != RuleKind::rate)
-            room = saturating_sum(room, room_in(rule, used[i]));
-        else if (room_in(rule, used[i]) < amount)
-            return &rule;
-    }
-    return room < amount ? &resolution.rules[resolution.quota] : nullptr;
-}
-
-/* Fill in the numbers of a decision, those of the rule that denied if one did. */
-void
-describe(const Call &call, const int64 *used, const Rule *denied_by, Decision *decision)
-{
-    const Resolution &resolution = call.open.resolution;
-    const Rule &shown = denied_by ? *denied_by : resolution.rules[resolution.quota];
-
-    *decision = Decision{};
-    decision->counted = true;
-    decision->feature = call.request.feature;
-    decision->decided_at = call.now;
-    decision->resets_at = shown.end;
-    decision->has_limit = shown.limit != no_limit;
-    for (int i = 0; i < resolution.rule_count; i++) {
-        const Rule &rule = resolution.rules[i];
-        if (&rule != &shown && (shown.kind == RuleKind::rate || rule.kind != RuleKind::grant))
-            continue;
-        decision->used += used[i];
-        decision->usage_limit = saturating_sum(decision->usage_limit, rule.limit);
-        decision->remaining = saturating_sum(decision->remaining, room_in(rule, used[i]));
-    }
-}
-
-/* Say who was asked, and in a denial what would help. */
-void
-explain(const Call &call, Decision *decision)
-{
-    const Resolution &resolution = call.open.resolution;
-
-    if (resolution.has_plan)
-        decision->plan = pstrdup(resolution.plan);
-    if (decision->allowed)
-        return;
-    const Explanation *found =
-        explain_limit(call.request.function, call.request.feature, resolution.plan,
-                      resolution.rules[resolution.quota].limit);
-    decision->message = found->message ? pstrdup(found->message) : nullptr;
-    decision->upgrade_plan = found->upgrade_plan ? pstrdup(found->upgrade_plan) : nullptr;
-    decision->upgrade_url = found->upgrade_url ? pstrdup(found->upgrade_url) : nullptr;
-    if (decision->reason == Reason::rate_limited || decision->reason == Reason::contended)
-        decision->message = "Too many requests at once; try again later.";
-    else if (!decision->message)
-        decision->message =
-            decision->reason == Reason::not_entitled ? "Your plan does not include this feature."
-            : decision->reason == Reason::past_due   ? "Your last payment failed."
-                                                     : "You have reached the limit of your plan.";
-}
-
-Reason
-reason_of_denial(const Resolution &resolution, const Rule &denied_by)
-{
-    return resolution.past_due                ? Reason::past_due
-           : !resolution.entitled             ? Reason::not_entitled
-           : denied_by.kind == RuleKind::rate ? Reason::rate_limited
-                                              : Reason::limit_reached;
-}
-
-/* An unlimited window has no limit to stop at but the type's. */
-void
-check_range(const Call &call, const Rule &denied_by)
-{
-    if (denied_by.limit == no_limit)
-        ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                        errmsg("usage of feature \"%s\" would exceed the range of bigint",
-                               call.request.feature)));
-}
-
-/* The decision for units used, not counting amount itself. */
-void
-decide(const Call &call, const int64 *used, Decision *decision)
-{
-    const Resolution &resolution = call.open.resolution;
-    const Rule *denied_by = denying_rule(resolution, used, call.request.amount);
-
-    if (denied_by)
-        check_range(call, *denied_by);
-    describe(call, used, denied_by, decision);
-    decision->allowed = !denied_by;
-    decision->reason = denied_by             ? reason_of_denial(resolution, *denied_by)
-                       : decision->has_limit ? Reason::ok
-                                             : Reason::unlimited;
 }
 
 /* Units used in each window as this transaction sees them. */
@@ -403,9 +286,7 @@ try_to_count(Call *call, int mark, Decision *decision)
     keep_holds(mark);
     for (int i = 0; i < call->open.resolution.rule_count; i++)
         used[i] = saturating_sum(used[i], taken[i]);
-    describe(*call, used, nullptr, decision);
-    decision->allowed = true;
-    decision->reason = decision->has_limit ? Reason::ok : Reason::unlimited;
+    admit(*call, used, decision);
     return Outcome::decided;
 }
 
@@ -419,21 +300,8 @@ answer_repeat(Call *call, int mark, Decision *decision)
     release_holds(mark);
     open_for_counting(call);
     read_counters(*call, used);
-    describe(*call, used, nullptr, decision);
-    decision->allowed = true;
-    decision->reason = decision->has_limit ? Reason::ok : Reason::unlimited;
+    admit(*call, used, decision);
     decision->replayed = true;
-}
-
-/* The answer for those who would rather be denied than wait. */
-void
-answer_contended(const Call &call, Decision *decision)
-{
-    int64 used[max_rules];
-
-    read_counters(call, used);
-    describe(call, used, nullptr, decision);
-    decision->reason = Reason::contended;
 }
 
 } // namespace
@@ -442,6 +310,7 @@ void
 consume(const Request &request, bool with_texts, Decision *decision)
 {
     TimestampTz deadline = 0;
+    int64 used[max_rules];
     int mark = hold_mark();
     Call call;
 
@@ -459,7 +328,8 @@ consume(const Request &request, bool with_texts, Decision *decision)
             /* nothing of ours may be in the numbers */
             release_holds(mark);
             open_for_counting(&call);
-            answer_contended(call, decision);
+            read_counters(call, used);
+            contend(call, used, decision);
             break;
         }
         wait_for_others(call, mark, &deadline);
