@@ -44,11 +44,11 @@ skene_sin_use_after_free(void)
 	(void) memory[0];
 }
 
-/* Lose a chunk in a context that lives as long as the worker. */
+/* Lose as much as a worker once did, in a context that lives as long as it. */
 static void
 skene_sin_leak(void)
 {
-	memory = MemoryContextAlloc(TopMemoryContext, past);
+	memory = MemoryContextAlloc(TopMemoryContext, 160);
 	memory = NULL;
 }
 
