@@ -1,6 +1,6 @@
 # Delivery while workers and servers are killed, leases run out early and the provider
 # misbehaves: what was committed is accepted once, by nobody twice and never lost.
-# SKENE_CHAOS: for how many seconds (5), SKENE_SEED: what happens.
+# SKENE_CHAOS: for how many seconds (20), SKENE_SEED: what happens.
 use strict;
 use warnings;
 
@@ -46,7 +46,7 @@ sub try
 
 my ($next, $acknowledged) = (1, 0);
 my %done = (enqueue => 0, kill => 0, crash => 0, expire => 0, fault => 0);
-my $until = time + ($ENV{SKENE_CHAOS} || 5);
+my $until = time + ($ENV{SKENE_CHAOS} || 20);
 while (time < $until)
 {
 	my $die = rand;
