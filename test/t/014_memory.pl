@@ -43,13 +43,16 @@ SELECT skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi', NULL, 'before {{#n
 SELECT count(*) FROM skene_status();
 SQL
 my $held = "SELECT 'held ' || sum(used_bytes) FROM pg_backend_memory_contexts;\n";
-my ($warm, $rounds) = (20, 100);
+my ($warm, $rounds) = (20, 50);
 my (undef, $held_by_session) = $node->psql('postgres',
 	"SET client_min_messages = 'error'; SET log_min_messages = 'fatal';\n"
-	  . $round x $warm . $held . $round x $rounds . $held,
+	  . $round x $warm . ($held . $round x $rounds) x 3 . $held,
 	on_error_stop => 0);
-my ($before, $after) = $held_by_session =~ /^held (\d+)$/mg;
-cmp_ok($after - $before, '<', 10 * $rounds, "a session after $rounds more rounds of calls: $before, then $after bytes");
+# what is done for the first time, such as when the worker has locked a row, stays in caches:
+# that grows once, a leak each time
+my @held = $held_by_session =~ /^held (\d+)$/mg;
+my $least = (sort { $a <=> $b } map { $held[$_] - $held[ $_ - 1 ] } 1 .. $#held)[0];
+cmp_ok($least, '<', 10 * $rounds, "a session holds as much after $rounds more rounds of calls: @held bytes");
 
 # The worker -----------------------------------------------------------------------------
 
@@ -104,8 +107,7 @@ deliver(20) for 1 .. 8;
 deliver_with_faults(100);
 my ($used, $private) = memory_of_worker();
 my ($grown, $private_grown);
-# what a busy machine makes it do for the first time stays in its caches: that grows once, a
-# leak each round
+# here, too, only what grows each time is a leak
 for my $round (1 .. 4)
 {
 	my ($used_before, $private_before) = ($used, $private);
