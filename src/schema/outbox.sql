@@ -88,32 +88,6 @@ $$;
 COMMENT ON FUNCTION skene.tend_outbox() IS
     'Take up leases that have run out, and give up rows that must not be sent any more; the worker does it now and then';
 
--- Prompts among these rows whose customer has a better plan by now must not ask for the
--- upgrade: returns them all, and cancels those that nobody has locked.
-CREATE FUNCTION skene.cancel_answered(ids bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
-DECLARE
-    answered bigint[] := ARRAY(
-        SELECT d.outbox_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
-         WHERE d.outbox_id = ANY (ids)
-           AND p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id)));
-BEGIN
-    IF answered <> '{}' THEN
-        WITH free AS (
-            SELECT d.outbox_id, d.prompt_id FROM skene.outbox d JOIN skene.prompts p USING (prompt_id)
-             WHERE d.outbox_id = ANY (answered) FOR UPDATE SKIP LOCKED),
-        cancelled AS (
-            UPDATE skene.outbox o SET state = 'cancelled', settled_at = skene.gate_time(),
-                                      last_error = 'the customer has another plan by now'
-              FROM free f WHERE o.outbox_id = f.outbox_id)
-        UPDATE skene.prompts p SET state = 'cancelled' FROM free f WHERE p.prompt_id = f.prompt_id;
-    END IF;
-    RETURN answered;
-END
-$$;
-COMMENT ON FUNCTION skene.cancel_answered(bigint[]) IS
-    'Which of these rows need not be sent any more; they are cancelled';
-
 -- Only of this database's rows: while a dump is restored, messages may come before the plans.
 CREATE FUNCTION skene.take_due(to_provider text, wanted integer, probe boolean) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$

@@ -1,0 +1,89 @@
+-- templates.sql: the texts of e-mails, and what they may say. Values come from strangers; the C
+-- function escapes them for where they stand (src/core/email*).
+
+CREATE FUNCTION skene.render_email(sender text, recipient text, reply_to text, subject text,
+                                   html text, text text, hosted_template text, variables jsonb)
+RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'skene_render_email';
+COMMENT ON FUNCTION skene.render_email(text, text, text, text, text, text, text, jsonb) IS
+'The body of Resend''s POST /emails for a template and its variables; 22023 when the template is at fault';
+
+INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('upgrade_prompt', true,
+'You have reached your {{feature}} limit',
+'<!doctype html>
+<html>
+<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto">
+<p>Hello{{#name}} {{name}}{{/name}},</p>
+<p>{{message}}</p>
+<p>Your <b>{{plan}}</b> plan includes {{usage_limit}} units of <b>{{feature}}</b>{{#resets_at}}; the next ones are there on {{resets_at}}{{/resets_at}}.</p>
+{{#upgrade_url}}<p><a href="{{upgrade_url}}" style="background: #1a56db; color: #fff; padding: .6em 1.2em; border-radius: .3em; text-decoration: none">Upgrade{{#upgrade_plan}} to {{upgrade_plan}}{{/upgrade_plan}}</a></p>{{/upgrade_url}}
+{{#product_name}}<p>{{product_name}}</p>{{/product_name}}
+</body>
+</html>
+',
+'Hello{{#name}} {{name}}{{/name}},
+
+{{message}}
+
+Your {{plan}} plan includes {{usage_limit}} units of {{feature}}{{#resets_at}}; the next ones are there on {{resets_at}}{{/resets_at}}.
+{{#upgrade_url}}
+Upgrade{{#upgrade_plan}} to {{upgrade_plan}}{{/upgrade_plan}}: {{upgrade_url}}
+{{/upgrade_url}}{{#product_name}}
+{{product_name}}
+{{/product_name}}');
+
+-- What the templates may use, for one prompt.
+CREATE FUNCTION skene.prompt_variables(prompt skene.prompts) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'user_id', $1.user_id, 'name', c.name, 'email', c.email, 'feature', $1.feature,
+        'plan', $1.plan, 'denials', $1.denials,
+        'usage_limit', coalesce(o.usage_limit, e.usage_limit, 0),
+        'resets_at', CASE WHEN isfinite($1.window_end) THEN
+            to_char($1.window_end AT TIME ZONE
+                    coalesce(c.time_zone, (SELECT value FROM skene.settings WHERE name = 'timeZone'), 'UTC'),
+                    'FMDD FMMonth YYYY') END,
+        'message', coalesce(f.message, CASE $1.kind
+            WHEN 'not_entitled' THEN 'Your plan does not include this feature.'
+            WHEN 'past_due' THEN 'Your last payment failed.'
+            ELSE 'You have reached the limit of your plan.' END),
+        'upgrade_plan', (SELECT u.plan FROM skene.plans u JOIN skene.entitlements g ON g.plan = u.plan
+                          WHERE g.feature = $1.feature AND u.rank > coalesce(p.rank, 0)
+                            AND (g.usage_limit IS NULL OR g.usage_limit > coalesce(e.usage_limit, 0))
+                          ORDER BY u.rank, u.plan LIMIT 1),
+        'upgrade_url', (SELECT value FROM skene.settings WHERE name = 'upgradeUrl'),
+        'product_name', (SELECT value FROM skene.settings WHERE name = 'productName'))
+      FROM (SELECT) AS one
+      LEFT JOIN skene.customers c ON c.user_id = $1.user_id
+      LEFT JOIN skene.features f ON f.feature = $1.feature
+      LEFT JOIN skene.plans p ON p.plan = $1.plan
+      LEFT JOIN skene.entitlements e
+             ON e.plan = $1.plan AND e.feature = $1.feature AND e.period = $1.period
+      LEFT JOIN skene.overrides o
+             ON o.user_id = $1.user_id AND o.feature = $1.feature
+            AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
+$$;
+COMMENT ON FUNCTION skene.prompt_variables(skene.prompts) IS 'Values of the {{variables}} of a prompt''s e-mail';
+
+-- Refuse templates that no prompt could be rendered with. Every variable has a value here
+-- that may stand for any of them.
+CREATE FUNCTION skene.check_templates(templates jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    template   skene.templates;
+    variables  jsonb := (SELECT jsonb_object_agg(name, 'https://example.com')
+                           FROM jsonb_object_keys(skene.prompt_variables(NULL)) name);
+BEGIN
+    FOR template IN SELECT * FROM jsonb_populate_recordset(NULL::skene.templates, templates)
+    LOOP
+        BEGIN
+            PERFORM skene.render_email('a@example.com', 'a@example.com', NULL, template.subject,
+                                       template.html, template.text, NULL, variables);
+        EXCEPTION WHEN invalid_parameter_value THEN
+            RAISE EXCEPTION 'template "%" cannot be rendered', template.template
+                USING ERRCODE = '22023', DETAIL = 'Problem in ' || SQLERRM || '.';
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION skene.check_templates(jsonb) IS
+'Fails with 22023 for canonical rows of templates that have unknown variables or unclosed sections';
