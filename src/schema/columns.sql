@@ -135,7 +135,7 @@ COMMENT ON COLUMN skene.prompts.denials IS 'How often the customer was denied in
 COMMENT ON COLUMN skene.prompts.first_denied_at IS 'The first time';
 COMMENT ON COLUMN skene.prompts.last_denied_at IS 'The last time';
 COMMENT ON COLUMN skene.prompts.plan IS 'The plan whose limit was hit';
-COMMENT ON COLUMN skene.prompts.error IS 'Why it failed';
+COMMENT ON COLUMN skene.prompts.error IS 'Why there is no e-mail';
 COMMENT ON COLUMN skene.prompts.created_at IS 'When the row was written';
 
 COMMENT ON COLUMN skene.outbox.outbox_id IS 'Id';
@@ -173,6 +173,13 @@ COMMENT ON COLUMN skene.outbox.origin_system IS
 COMMENT ON COLUMN skene.outbox.origin_database IS 'See origin_system';
 COMMENT ON COLUMN skene.outbox.created_at IS 'When it was enqueued';
 COMMENT ON COLUMN skene.outbox.settled_at IS 'When it came to its end';
+COMMENT ON COLUMN skene.outbox.recipient IS 'To whom it goes, if it delivers a prompt';
+
+COMMENT ON COLUMN skene.suppressions.address_hash IS
+    'SHA-256 of the address in lower case; skene_suppress() makes it';
+COMMENT ON COLUMN skene.suppressions.category IS 'all or marketing: what is not sent';
+COMMENT ON COLUMN skene.suppressions.reason IS 'For people';
+COMMENT ON COLUMN skene.suppressions.since IS 'Since when';
 
 COMMENT ON COLUMN skene.batches.batch_id IS 'Id';
 COMMENT ON COLUMN skene.batches.idempotency_key IS 'Idempotency-Key of every attempt';

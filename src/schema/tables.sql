@@ -236,7 +236,8 @@ CREATE TABLE skene.outbox (
     origin_system     bigint NOT NULL DEFAULT skene.system_identifier(),
     origin_database   oid NOT NULL DEFAULT skene.database_oid(),
     created_at        timestamptz NOT NULL DEFAULT skene.gate_time(),
-    settled_at        timestamptz
+    settled_at        timestamptz,
+    recipient         text
 );
 CREATE INDEX outbox_due ON skene.outbox (provider, next_attempt_at) WHERE state = 'pending';
 CREATE INDEX outbox_leases ON skene.outbox (lease_expires_at) WHERE state = 'leased';
@@ -246,7 +247,18 @@ CREATE INDEX outbox_batch ON skene.outbox (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX outbox_ended ON skene.outbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX outbox_prompt ON skene.outbox (prompt_id);
 COMMENT ON TABLE skene.outbox IS
-    'Requests to providers; body and idempotency_key are fixed at enqueue and sent as they are';
+    'Requests to providers; body and idempotency_key are fixed from the first attempt on and sent as they are';
+
+-- By hash, so that it outlives whoever asked for it.
+CREATE TABLE skene.suppressions (
+    address_hash  bytea,
+    category      text CHECK (category IN ('all', 'marketing')),
+    reason        text,
+    since         timestamptz NOT NULL DEFAULT skene.gate_time(),
+    PRIMARY KEY (address_hash, category)
+);
+COMMENT ON TABLE skene.suppressions IS
+    'Addresses that get no e-mail, or none for marketing; kept when the customer is erased';
 
 CREATE TABLE skene.batches (
     batch_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -38,6 +38,7 @@ sub fill_tables
 		SELECT skene_identify('silent'), skene_identify('eve'); -- or a copy's fold does
 		SELECT skene_consume('silent', 'export'), skene_consume('silent', 'export');
 		SELECT skene_pause('stripe');
+		SELECT skene_suppress('nobody@example.com', 'bounced');
 		INSERT INTO skene.grants (user_id, feature, amount) VALUES ('ada', 'export', 5);
 		INSERT INTO skene.usage_events (user_id, feature, period, window_start, window_end, amount)
 		    VALUES ('eve', 'export', '30d', '2026-01-01 UTC', '2026-01-31 UTC', 2);
