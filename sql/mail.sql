@@ -83,6 +83,33 @@ SELECT skene_identify('again', 'barred@example.com');
 SELECT pg_temp.denied('again');
 SELECT skene_unsuppress('BARRED@example.com'), skene_unsuppress('barred@example.com');
 SELECT pg_temp.denied('again', 'export', 'not_entitled');
+
+-- Whoever owes is asked to pay, in words of its own, and never to upgrade.
+SELECT skene_identify('owing', 'owing@example.com', 'Ada');
+INSERT INTO skene.subscriptions (subscription_id, user_id, source, plan, status, past_due_since)
+VALUES ('sub_owing', 'owing', 'stripe', 'pro', 'past_due', skene.gate_time() - interval '8 days');
+SELECT pg_temp.denied('owing', kind => 'past_due');
+SELECT subject, text, html ~ 'href="https://acme.example/up"' AS linked, html ~* 'upgrade' AS upgrade
+  FROM skene.mailbox WHERE user_id = 'owing';
+SAVEPOINT before;
+SELECT count(*) FROM skene_apply('{"settings": {"billingUrl": "https://acme.example/card"},
+                                   "templates": {"past_due": {"subject": "Pay", "text": "{{billing_url}}"}}}');
+UPDATE skene.prompts SET state = 'new' WHERE user_id = 'owing';
+SELECT subject, text FROM skene.mailbox WHERE user_id = 'owing' ORDER BY outbox_id DESC LIMIT 1;
+ROLLBACK TO before;
+-- a subscription that has ended owes nothing
+UPDATE skene.subscriptions SET status = 'canceled' WHERE user_id = 'owing';
+SELECT count(*) FROM pg_temp.leased() WHERE to_address LIKE 'owing%';
+SELECT pg_temp.ended('owing');
+
+-- No plan gives more: nobody is asked. An override counts as what the customer has.
+SELECT skene_identify('top', 'top@example.com'), skene_set_plan('top', 'top');
+SELECT pg_temp.denied('top'), pg_temp.denied('top', 'quiet');
+SELECT skene_identify('rich', 'rich@example.com'), skene_override('rich', 'export', 500);
+SELECT pg_temp.denied('rich');
+SELECT skene_override('rich', 'export', 499);
+SELECT pg_temp.denied('rich', kind => 'not_entitled');
+
 SAVEPOINT wrong;
 SELECT skene_suppress(NULL);
 ROLLBACK TO wrong;

@@ -24,8 +24,9 @@ constexpr size_t max_plans = 1000;
 constexpr std::string_view sections[] = {"plans", "features", "templates", "settings", "loops"};
 constexpr std::string_view plan_keys[] = {"default", "rank", "prices"};
 constexpr std::string_view template_keys[] = {"subject", "html", "text"};
-constexpr std::string_view setting_names[] = {"emailFrom", "replyTo",     "upgradeUrl",
-                                              "timeZone",  "productName", "customerMetadataKey"};
+constexpr std::string_view setting_names[] = {"emailFrom",          "replyTo",  "upgradeUrl",
+                                              "billingUrl",         "timeZone", "productName",
+                                              "customerMetadataKey"};
 
 /* Plans in the order written; those without a rank are ranked by it. */
 void
@@ -144,8 +145,8 @@ read_settings(const Node &settings, Document *document)
         if ((node.key == "emailFrom" || node.key == "replyTo") && !valid_mailbox(value))
             refuse(node.where, node.key + " must be an e-mail address or \"Name <address>\"",
                    "A name with punctuation belongs in double quotes.");
-        if (node.key == "upgradeUrl" && !valid_link(value))
-            refuse(node.where, "upgradeUrl must be an https:// address",
+        if (node.key.ends_with("Url") && !valid_link(value))
+            refuse(node.where, node.key + " must be an https:// address",
                    "http:// is accepted on localhost only.");
         if (node.key == "customerMetadataKey" &&
             (value.size() > 40 || value.find_first_of("[]") != value.npos))

@@ -2,6 +2,15 @@
 -- leased. Bytes and key of a row freeze with its first attempt: until then it may be rendered
 -- anew, for nobody has seen it.
 
+-- Whoever owes a payment is asked for it, in words of its own, and never to upgrade.
+CREATE FUNCTION skene.prompt_template(prompt skene.prompts) RETURNS text
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT CASE $1.kind WHEN 'past_due' THEN 'past_due' ELSE f.prompt_template END
+      FROM skene.features f WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL
+$$;
+COMMENT ON FUNCTION skene.prompt_template(skene.prompts) IS
+    'Template of a prompt''s e-mail; null when its feature asks for no prompt';
+
 CREATE FUNCTION skene.render_prompt(prompt skene.prompts, wanted text, recipient text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
@@ -18,9 +27,8 @@ BEGIN
         END IF;
     END IF;
     RETURN skene.render_email(
-        coalesce((SELECT value FROM skene.settings WHERE name = 'emailFrom'),
-                 'skene_gate <onboarding@resend.dev>'),
-        recipient, (SELECT value FROM skene.settings WHERE name = 'replyTo'),
+        coalesce(skene.setting('emailFrom'), 'skene_gate <onboarding@resend.dev>'),
+        recipient, skene.setting('replyTo'),
         template.subject, template.html, template.text, hosted, skene.prompt_variables(prompt));
 END
 $$;
@@ -32,14 +40,14 @@ CREATE FUNCTION skene.enqueue_prompt() RETURNS trigger
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
     address    text := (SELECT c.email FROM skene.customers c WHERE c.user_id = NEW.user_id);
-    wanted     record;
+    template   text := skene.prompt_template(NEW);
     new_state  text := 'suppressed';
     problem    text;
 BEGIN
-    SELECT f.prompt_provider, f.prompt_template INTO wanted
-      FROM skene.features f WHERE f.feature = NEW.feature;
-    IF wanted.prompt_provider IS NULL THEN
+    IF template IS NULL THEN
         problem := 'the feature asks for no prompt';
+    ELSIF NEW.kind IN ('limit_reached', 'not_entitled') AND skene.upgrade_plan(NEW) IS NULL THEN
+        problem := 'no plan gives more of the feature';
     ELSIF address IS NULL THEN
         new_state := 'no_address';
         problem := 'the customer has no e-mail address; skene_identify() adds one';
@@ -49,8 +57,7 @@ BEGIN
     IF problem IS NULL THEN
         BEGIN
             INSERT INTO skene.outbox (provider, path, body, idempotency_key, user_id, prompt_id, recipient)
-            VALUES (wanted.prompt_provider, '/emails',
-                    skene.render_prompt(NEW, wanted.prompt_template, address),
+            VALUES ('resend', '/emails', skene.render_prompt(NEW, template, address),
                     'skene-' || gen_random_uuid(), NEW.user_id, NEW.prompt_id, address);
             new_state := 'queued';
         EXCEPTION WHEN OTHERS THEN
@@ -78,6 +85,10 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
                         WHEN c.email IS NULL THEN 'the customer has no e-mail address any more'
                         WHEN p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
                         THEN 'the customer has another plan by now'
+                        WHEN p.kind = 'past_due'
+                             AND NOT EXISTS (SELECT FROM skene.subscriptions s
+                                              WHERE s.user_id = p.user_id AND s.status = 'past_due')
+                        THEN 'no payment is past due any more'
                         ELSE skene.objection(goes.address) END AS objection
               FROM skene.outbox o
               JOIN skene.prompts p ON p.prompt_id = o.prompt_id
@@ -104,9 +115,10 @@ BEGIN
             BEGIN
                 UPDATE skene.outbox o
                    SET recipient = changed.address,
-                       body = skene.render_prompt(p, f.prompt_template, changed.address)
-                  FROM skene.prompts p JOIN skene.features f USING (feature)
-                 WHERE o.outbox_id = changed.outbox_id AND p.prompt_id = changed.prompt_id;
+                       body = skene.render_prompt(p, skene.prompt_template(p), changed.address)
+                  FROM skene.prompts p
+                 WHERE o.outbox_id = changed.outbox_id AND p.prompt_id = changed.prompt_id
+                   AND skene.prompt_template(p) IS NOT NULL;
                 CONTINUE WHEN FOUND;
                 changed.objection := 'the feature asks for no prompt any more';
             EXCEPTION WHEN OTHERS THEN

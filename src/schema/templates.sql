@@ -7,6 +7,11 @@ RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'skene_render_email';
 COMMENT ON FUNCTION skene.render_email(text, text, text, text, text, text, text, jsonb) IS
 'The body of Resend''s POST /emails for a template and its variables; 22023 when the template is at fault';
 
+CREATE FUNCTION skene.setting(name text) RETURNS text
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS
+$$ SELECT s.value FROM skene.settings s WHERE s.name = $1 $$;
+COMMENT ON FUNCTION skene.setting(text) IS 'A setting of the configuration document, null without';
+
 INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('upgrade_prompt', true,
 'You have reached your {{feature}} limit',
 '<!doctype html>
@@ -31,6 +36,47 @@ Upgrade{{#upgrade_plan}} to {{upgrade_plan}}{{/upgrade_plan}}: {{upgrade_url}}
 {{product_name}}
 {{/product_name}}');
 
+INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('past_due', true,
+'Your last payment failed',
+'<!doctype html>
+<html>
+<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto">
+<p>Hello{{#name}} {{name}}{{/name}},</p>
+<p>Your last payment failed, so <b>{{feature}}</b> is limited to what the {{plan}} plan includes.</p>
+{{#billing_url}}<p><a href="{{billing_url}}" style="background: #1a56db; color: #fff; padding: .6em 1.2em; border-radius: .3em; text-decoration: none">Update your card</a></p>{{/billing_url}}
+{{#product_name}}<p>{{product_name}}</p>{{/product_name}}
+</body>
+</html>
+',
+'Hello{{#name}} {{name}}{{/name}},
+
+Your last payment failed, so {{feature}} is limited to what the {{plan}} plan includes.
+{{#billing_url}}
+Update your card: {{billing_url}}
+{{/billing_url}}{{#product_name}}
+{{product_name}}
+{{/product_name}}');
+
+-- The next plan that gives a customer more of the prompt's feature, null at the top.
+CREATE FUNCTION skene.upgrade_plan(prompt skene.prompts) RETURNS text
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT u.plan
+      FROM skene.features f
+      JOIN skene.entitlements g ON g.feature = f.feature AND g.period = f.period
+      JOIN skene.plans u ON u.plan = g.plan
+      LEFT JOIN skene.plans p ON p.plan = $1.plan
+      LEFT JOIN skene.entitlements e
+             ON e.plan = $1.plan AND e.feature = f.feature AND e.period = f.period
+      LEFT JOIN skene.overrides o
+             ON o.user_id = $1.user_id AND o.feature = f.feature
+            AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
+     WHERE f.feature = $1.feature AND u.rank > coalesce(p.rank, 0)
+       AND (g.usage_limit IS NULL OR g.usage_limit > coalesce(o.usage_limit, e.usage_limit, 0))
+     ORDER BY u.rank, u.plan LIMIT 1
+$$;
+COMMENT ON FUNCTION skene.upgrade_plan(skene.prompts) IS
+    'The lowest plan above a prompt''s that gives more of its feature; null when none does';
+
 -- What the templates may use, for one prompt.
 CREATE FUNCTION skene.prompt_variables(prompt skene.prompts) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
@@ -40,22 +86,19 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
         'usage_limit', coalesce(o.usage_limit, e.usage_limit, 0),
         'resets_at', CASE WHEN isfinite($1.window_end) THEN
             to_char($1.window_end AT TIME ZONE
-                    coalesce(c.time_zone, (SELECT value FROM skene.settings WHERE name = 'timeZone'), 'UTC'),
+                    coalesce(c.time_zone, skene.setting('timeZone'), 'UTC'),
                     'FMDD FMMonth YYYY') END,
         'message', coalesce(f.message, CASE $1.kind
             WHEN 'not_entitled' THEN 'Your plan does not include this feature.'
             WHEN 'past_due' THEN 'Your last payment failed.'
             ELSE 'You have reached the limit of your plan.' END),
-        'upgrade_plan', (SELECT u.plan FROM skene.plans u JOIN skene.entitlements g ON g.plan = u.plan
-                          WHERE g.feature = $1.feature AND u.rank > coalesce(p.rank, 0)
-                            AND (g.usage_limit IS NULL OR g.usage_limit > coalesce(e.usage_limit, 0))
-                          ORDER BY u.rank, u.plan LIMIT 1),
-        'upgrade_url', (SELECT value FROM skene.settings WHERE name = 'upgradeUrl'),
-        'product_name', (SELECT value FROM skene.settings WHERE name = 'productName'))
+        'upgrade_plan', skene.upgrade_plan($1),
+        'upgrade_url', skene.setting('upgradeUrl'),
+        'billing_url', coalesce(skene.setting('billingUrl'), skene.setting('upgradeUrl')),
+        'product_name', skene.setting('productName'))
       FROM (SELECT) AS one
       LEFT JOIN skene.customers c ON c.user_id = $1.user_id
       LEFT JOIN skene.features f ON f.feature = $1.feature
-      LEFT JOIN skene.plans p ON p.plan = $1.plan
       LEFT JOIN skene.entitlements e
              ON e.plan = $1.plan AND e.feature = $1.feature AND e.period = $1.period
       LEFT JOIN skene.overrides o

@@ -353,6 +353,8 @@ TEST(ConfigDocument, ReadsSettings)
                   "1:23 upgradeUrl must be an https:// address")
             << link;
     expect_refused({
+        {"{settings:{billingUrl:'http://a.example'}}",
+         "1:23 billingUrl must be an https:// address", "localhost only"},
         {"{settings:{emailfrom:'x'}}", "1:12 unknown key \"emailfrom\" in settings",
          "Did you mean \"emailFrom\"?"},
         {"{settings:{zzz:'x'}}", "1:12 unknown key \"zzz\" in settings", "emailFrom, replyTo,"},
