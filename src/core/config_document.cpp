@@ -230,13 +230,15 @@ write_document(const Document &document)
                                  {"prices", plan.prices}});
     for (const auto &[name, feature] : document.features) {
         const auto &prompt = feature.prompt_template;
-        rows["features"].push_back({{"feature", name},
-                                    {"period", feature.period},
-                                    {"endpoints", feature.endpoints},
-                                    {"warn_at", feature.warn_at},
-                                    {"message", nullable(feature.message)},
-                                    {"prompt_provider", prompt ? Json("resend") : Json(nullptr)},
-                                    {"prompt_template", nullable(prompt)}});
+        rows["features"].push_back(
+            {{"feature", name},
+             {"period", feature.period},
+             {"endpoints", feature.endpoints},
+             {"warn_at", feature.warn_at},
+             {"message", nullable(feature.message)},
+             {"prompt_provider", prompt ? Json("resend") : Json(nullptr)},
+             {"prompt_template", nullable(prompt)},
+             {"prompt_on", feature.prompt_when_reached ? "reached" : "denied"}});
         for (const auto &[plan, amount] : feature.limits)
             rows["entitlements"].push_back({{"feature", name},
                                             {"plan", plan},

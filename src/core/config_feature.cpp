@@ -19,8 +19,8 @@ constexpr size_t max_entitlements = 100000; /* a short text can ask for plans x 
 constexpr std::string_view built_in_template = "upgrade_prompt";
 constexpr std::string_view hosted_prefix = "resend:";
 
-constexpr std::string_view feature_keys[] = {"limit",   "period", "endpoints",    "warnAt",
-                                             "message", "prompt", "upgradePrompt"};
+constexpr std::string_view feature_keys[] = {"limit",   "period", "endpoints",     "warnAt",
+                                             "message", "prompt", "upgradePrompt", "promptOn"};
 constexpr std::string_view prompt_keys[] = {"type", "provider", "template"};
 constexpr std::string_view period_words[] = {"minute", "hour", "day",     "week",
                                              "month",  "year", "lifetime"};
@@ -98,6 +98,7 @@ read_feature(const Node &node, Document *document, Warnings *warnings)
     }
     read_warn_at(node.find("warnAt"), &feature);
     read_message(node.find("message"), &feature);
+    read_prompt_on(node.find("promptOn"), &feature);
 
     const Node *prompt = node.find("prompt");
     const Node *synonym = node.find("upgradePrompt");
@@ -183,6 +184,18 @@ read_warn_at(const Node *warn_at, Feature *feature)
 }
 
 void
+read_prompt_on(const Node *prompt_on, Feature *feature)
+{
+    if (!prompt_on)
+        return;
+    const std::string &when = string_of(*prompt_on, "promptOn");
+    if (when != "denied" && when != "reached")
+        refuse(prompt_on->where,
+               "promptOn must be \"denied\" or \"reached\", not " + in_quotes(when));
+    feature->prompt_when_reached = when == "reached";
+}
+
+void
 read_message(const Node *message, Feature *feature)
 {
     if (message && message->kind != NodeKind::null)
@@ -248,7 +261,9 @@ add_feature(const std::string &name, Feature feature, Document *document)
                                : first.warn_at != feature.warn_at                 ? "warnAt"
                                : first.message != feature.message                 ? "message"
                                : first.prompt_template != feature.prompt_template ? "prompt"
-                                                                                  : "";
+                               : first.prompt_when_reached != feature.prompt_when_reached
+                                   ? "promptOn"
+                                   : "";
     if (!differs.empty())
         refuse(feature.where,
                "feature " + in_quotes(name) + " has another " + std::string(differs) + " at " +

@@ -28,6 +28,7 @@ struct Feature {
     std::set<int64_t> warn_at; /* per cent of the limit */
     std::optional<std::string> message;
     std::optional<std::string> prompt_template; /* none = no prompt is sent */
+    bool prompt_when_reached = false;           /* not first at a denial */
 };
 
 struct Template {
@@ -53,8 +54,9 @@ void read_limits(const Node *limit, const Node *period, const Document &document
 /* Add an endpoint, refusing a pattern that cannot match. */
 void add_endpoint(Position where, const std::string &pattern, Warnings *warnings, Feature *feature);
 
-/* warnAt, message and the prompt: each may be null, for absent. */
+/* warnAt, message, promptOn and the prompt: each may be null, for absent. */
 void read_warn_at(const Node *warn_at, Feature *feature);
+void read_prompt_on(const Node *prompt_on, Feature *feature);
 void read_message(const Node *message, Feature *feature);
 void read_prompt(const Node *prompt, const Document &document, Warnings *warnings,
                  Feature *feature);

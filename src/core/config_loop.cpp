@@ -23,7 +23,7 @@ constexpr std::string_view recovery_keys[] = {"retries"};
 constexpr std::string_view step_keys[] = {"trigger", "condition", "action", "feature"};
 constexpr std::string_view trigger_keys[] = {"type", "endpoint", "method"};
 constexpr std::string_view condition_keys[] = {"type", "limit", "period", "warnAt"};
-constexpr std::string_view action_keys[] = {"type", "message", "upgradePrompt"};
+constexpr std::string_view action_keys[] = {"type", "message", "upgradePrompt", "promptOn"};
 
 /* The segments of the path that are not a star, joined: api_features. */
 std::string
@@ -101,6 +101,7 @@ read_step(const Node &step, Document *document, Warnings *warnings)
                 warnings, &feature, name);
     read_warn_at(condition.find("warnAt"), &feature);
     read_message(action.find("message"), &feature);
+    read_prompt_on(action.find("promptOn"), &feature);
     read_prompt(action.find("upgradePrompt"), *document, warnings, &feature);
     add_feature(name, std::move(feature), document);
 }

@@ -15,13 +15,15 @@ COMMENT ON COLUMN skene.features.period IS
     'When the count starts anew: 30d, minute, hour, day, week, month, year or lifetime';
 COMMENT ON COLUMN skene.features.endpoints IS 'Requests that use the feature: POST /api/export/*';
 COMMENT ON COLUMN skene.features.warn_at IS
-    'Per cent of the limit at which to warn; stored, not yet acted on';
+    'Per cent of the limit at which to warn: once in a window, at the first of them';
 COMMENT ON COLUMN skene.features.message IS
     'What a denied customer is told; null is a sentence of the extensions';
 COMMENT ON COLUMN skene.features.prompt_provider IS
     'Who delivers the prompt; null: a denial asks nobody to upgrade';
 COMMENT ON COLUMN skene.features.prompt_template IS
     'Template of the prompt: a row of skene.templates, or resend:NAME';
+COMMENT ON COLUMN skene.features.prompt_on IS
+    'When there is a prompt: denied, at the first denial, or reached, when the last unit is used';
 
 COMMENT ON COLUMN skene.entitlements.plan IS 'The plan that gives';
 COMMENT ON COLUMN skene.entitlements.feature IS 'The feature it gives';
@@ -132,7 +134,7 @@ COMMENT ON COLUMN skene.prompts.kind IS 'warning, limit_reached, not_entitled or
 COMMENT ON COLUMN skene.prompts.state IS
     'new, queued, sent, no_address, suppressed, failed or cancelled';
 COMMENT ON COLUMN skene.prompts.denials IS 'How often the customer was denied in this window';
-COMMENT ON COLUMN skene.prompts.first_denied_at IS 'The first time';
+COMMENT ON COLUMN skene.prompts.first_denied_at IS 'The first time; or when the limit or the warning was reached';
 COMMENT ON COLUMN skene.prompts.last_denied_at IS 'The last time';
 COMMENT ON COLUMN skene.prompts.plan IS 'The plan whose limit was hit';
 COMMENT ON COLUMN skene.prompts.error IS 'Why there is no e-mail';

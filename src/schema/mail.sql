@@ -2,10 +2,12 @@
 -- leased. Bytes and key of a row freeze with its first attempt: until then it may be rendered
 -- anew, for nobody has seen it.
 
--- Whoever owes a payment is asked for it, in words of its own, and never to upgrade.
+-- Whoever owes a payment is asked for it, in words of its own, and never to upgrade; a warning
+-- comes before there is anything to ask for.
 CREATE FUNCTION skene.prompt_template(prompt skene.prompts) RETURNS text
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT CASE $1.kind WHEN 'past_due' THEN 'past_due' ELSE f.prompt_template END
+    SELECT CASE $1.kind WHEN 'past_due' THEN 'past_due' WHEN 'warning' THEN 'limit_warning'
+                        ELSE f.prompt_template END
       FROM skene.features f WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL
 $$;
 COMMENT ON FUNCTION skene.prompt_template(skene.prompts) IS

@@ -1,4 +1,4 @@
--- prompts.sql: from the note of a denial to a prompt. The worker calls write_prompt in a
+-- prompts.sql: from the note of a denial, or a level reached, to a prompt. The worker calls write_prompt in a
 -- transaction of its own, so the caller's rollback cannot undo it.
 
 -- Denied transactions may have been the first to speak of a customer, and roll back; a
@@ -34,6 +34,8 @@ BEGIN
         INSERT INTO skene.prompts (user_id, feature, period, window_start, window_end, kind, plan,
                                    denials, first_denied_at, last_denied_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+        RETURN true;
+    ELSIF $8 = 0 THEN
         RETURN true;
     END IF;
     UPDATE skene.prompts p

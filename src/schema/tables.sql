@@ -25,7 +25,8 @@ CREATE TABLE skene.features (
     warn_at          integer[] NOT NULL DEFAULT '{}',
     message          text,
     prompt_provider  text,
-    prompt_template  text
+    prompt_template  text,
+    prompt_on        text NOT NULL DEFAULT 'denied' CHECK (prompt_on IN ('denied', 'reached'))
 );
 COMMENT ON TABLE skene.features IS 'Features that are counted';
 

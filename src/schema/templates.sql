@@ -57,6 +57,27 @@ Update your card: {{billing_url}}
 {{product_name}}
 {{/product_name}}');
 
+INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('limit_warning', true,
+'You have used {{used}} of {{usage_limit}} units of {{feature}}',
+'<!doctype html>
+<html>
+<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto">
+<p>Hello{{#name}} {{name}}{{/name}},</p>
+<p>You have used {{used}} of the {{usage_limit}} units of <b>{{feature}}</b> that your <b>{{plan}}</b> plan includes{{#resets_at}}; the next ones are there on {{resets_at}}{{/resets_at}}.</p>
+{{#upgrade_plan}}{{#upgrade_url}}<p><a href="{{upgrade_url}}">Plan {{upgrade_plan}} includes more.</a></p>{{/upgrade_url}}{{/upgrade_plan}}
+{{#product_name}}<p>{{product_name}}</p>{{/product_name}}
+</body>
+</html>
+',
+'Hello{{#name}} {{name}}{{/name}},
+
+You have used {{used}} of the {{usage_limit}} units of {{feature}} that your {{plan}} plan includes{{#resets_at}}; the next ones are there on {{resets_at}}{{/resets_at}}.
+{{#upgrade_plan}}{{#upgrade_url}}
+Plan {{upgrade_plan}} includes more: {{upgrade_url}}
+{{/upgrade_url}}{{/upgrade_plan}}{{#product_name}}
+{{product_name}}
+{{/product_name}}');
+
 -- The next plan that gives a customer more of the prompt's feature, null at the top.
 CREATE FUNCTION skene.upgrade_plan(prompt skene.prompts) RETURNS text
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
@@ -83,6 +104,9 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'user_id', $1.user_id, 'name', c.name, 'email', c.email, 'feature', $1.feature,
         'plan', $1.plan, 'denials', $1.denials,
+        'used', coalesce((SELECT t.used FROM skene.usage_totals t
+                           WHERE t.user_id = $1.user_id AND t.feature = $1.feature
+                             AND t.period = $1.period AND t.window_start = $1.window_start), 0),
         'usage_limit', coalesce(o.usage_limit, e.usage_limit, 0),
         'resets_at', CASE WHEN isfinite($1.window_end) THEN
             to_char($1.window_end AT TIME ZONE

@@ -5,13 +5,16 @@
  * exactly once. The table is walked by ranges of blocks, in a circle: under a snapshot
  * held for long the rows that are gone already cannot be removed, and are not read again
  * before the circle is closed. An event of a customer without a row stays until the row
- * is there, for it carries the customer's anchor.
+ * is there, for it carries the customer's anchor. What reaches a level by it is prompted in
+ * the same transaction, so that none is lost.
  */
 #include "worker/fold.hpp"
 
 #include "engine/changes.hpp"
 #include "engine/events.hpp"
 #include "server/work.hpp"
+#include "worker/levels.hpp"
+#include "worker/prompts.hpp"
 
 namespace skene
 {
@@ -22,8 +25,9 @@ namespace
 constexpr BlockNumber blocks_at_once = 256; /* some 20,000 events */
 constexpr int whole_walk_ms = 10 * 1000;
 
-const char *const fold_sql = R"sql(
-WITH gone AS (
+/* What a fold takes out of the events, and how it puts it into the totals. */
+const char *const gone_sql = R"sql(
+gone AS (
     DELETE FROM skene.usage_events e
      WHERE e.ctid >= $1 AND e.ctid < $2
        AND (e.anchor IS NULL OR EXISTS (SELECT FROM skene.customers c WHERE c.user_id = e.user_id))
@@ -33,7 +37,9 @@ WITH gone AS (
     UNION ALL
     SELECT g.user_id, g.feature, w.period, w.window_start, w.window_end, w.amount
       FROM gone g, unnest(g.more) w
-)
+))sql";
+
+const char *const totals_sql = R"sql(
 INSERT INTO skene.usage AS u (user_id, feature, period, window_start, window_end, used)
 SELECT user_id, feature, period, window_start, max(window_end), sum(amount)
   FROM counted GROUP BY user_id, feature, period, window_start
@@ -145,17 +151,36 @@ make_customers(const Blocks &blocks)
     return all_made;
 }
 
+/* Fold; leaves the levels that were reached by it as the result, if somebody asks for them. */
+void
+fold_range(const Blocks &blocks, bool with_levels)
+{
+    static SPIPlanPtr plain = nullptr;
+    static SPIPlanPtr watching = nullptr;
+    const char *sql = nullptr;
+
+    if (!with_levels && !plain)
+        sql = psprintf("WITH %s %s", gone_sql, totals_sql);
+    if (with_levels && !watching)
+        sql = psprintf("WITH %s, folded AS (%s RETURNING u.*) %s", gone_sql, totals_sql,
+                       reached_levels_sql);
+    run_on_blocks(with_levels ? &watching : &plain, sql, blocks.first, blocks.end, false,
+                  with_levels ? SPI_OK_SELECT : SPI_OK_INSERT);
+}
+
 void
 fold_blocks(const Blocks &blocks)
 {
-    static SPIPlanPtr plan = nullptr;
     WorkScope scope;
 
     begin_work(&scope);
+    bool with_levels = levels_are_wanted();
+    if (with_levels)
+        lock_prompts(); /* before any row, as skene_reset() does */
     (void) let_engine_write(true);
     PG_TRY();
     {
-        run_on_blocks(&plan, fold_sql, blocks.first, blocks.end, false, SPI_OK_INSERT);
+        fold_range(blocks, with_levels);
         SKENE_INJECTION_POINT("folded");
     }
     PG_FINALLY();
@@ -163,6 +188,8 @@ fold_blocks(const Blocks &blocks)
         (void) let_engine_write(false);
     }
     PG_END_TRY();
+    if (with_levels)
+        write_levels();
     end_work(&scope);
 }
 

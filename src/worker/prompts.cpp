@@ -87,7 +87,8 @@ write_guarded(const TakenDenials &denials)
     return Outcome::done;
 }
 
-/* Keep skene_reset() out until the transaction ends: it would miss what is taken. */
+} // namespace
+
 void
 lock_prompts()
 {
@@ -96,8 +97,6 @@ lock_prompts()
     run_prepared(&plan, "LOCK TABLE skene.prompts IN ROW EXCLUSIVE MODE", 0, nullptr, nullptr,
                  nullptr, InvalidSnapshot, false, SPI_OK_UTILITY);
 }
-
-} // namespace
 
 void
 write_prompts()

@@ -67,9 +67,10 @@ TEST(ConfigDocument, BecomesCanonicalRows)
         "features": [
             {"feature": "export", "period": "30d", "endpoints": ["GET /a/*", "POST /b"],
              "warn_at": [80, 90], "message": "No more.", "prompt_provider": "resend",
-             "prompt_template": "sorry"},
+             "prompt_template": "sorry", "prompt_on": "denied"},
             {"feature": "seats", "period": "lifetime", "endpoints": [], "warn_at": [],
-             "message": null, "prompt_provider": null, "prompt_template": null}],
+             "message": null, "prompt_provider": null, "prompt_template": null,
+             "prompt_on": "denied"}],
         "entitlements": [
             {"feature": "export", "plan": "free", "period": "30d", "usage_limit": 5},
             {"feature": "export", "plan": "pro", "period": "30d", "usage_limit": null},
@@ -252,6 +253,9 @@ TEST(ConfigDocument, RefusesFeaturesThatMakeNoSense)
          "1:23 warnAt must be whole numbers from 1 to 100 (per cent), not \"0\"", ""},
         {"{features:{a:{warnAt:101}}}",
          "1:22 warnAt must be whole numbers from 1 to 100 (per cent), not \"101\"", ""},
+        {"{features:{a:{promptOn:'always'}}}",
+         "1:24 promptOn must be \"denied\" or \"reached\", not \"always\"", ""},
+        {"{features:{a:{promptOn:true}}}", "1:24 promptOn must be a string, not a boolean", ""},
         {"{features:{a:{message:5}}}", "1:23 message must be a string, not a number", ""},
         {"{features:{a:{message:{}}}}", "1:23 message must be a string, not an object", ""},
         {"{features:{a:{message:''}}}", "1:23 message must not be empty", ""},
@@ -272,7 +276,8 @@ TEST(ConfigDocument, GivesFeaturesTheirDefaults)
 {
     EXPECT_EQ(parse("{features:{a:{limit:null}}}").document["features"][0], json::parse(R"(
         {"feature": "a", "period": "30d", "endpoints": [], "warn_at": [], "message": null,
-         "prompt_provider": "resend", "prompt_template": "upgrade_prompt"})"));
+         "prompt_provider": "resend", "prompt_template": "upgrade_prompt",
+         "prompt_on": "denied"})"));
 }
 
 TEST(ConfigDocument, ReadsPromptsOfEveryForm)
