@@ -9,7 +9,10 @@ BEGIN;
 SELECT count(*) > 0 AS configured FROM skene_apply('{
   "plans": {"free": {"default": true}, "pro": {"rank": 1}, "top": {"rank": 2}},
   "features": {"export": {"limit": {"free": 5, "pro": 50, "top": 500}, "period": "30d"},
+               "sheet": {"limit": {"free": 5, "pro": 50}, "period": "30d", "prompt": {"sequence": [
+                 {"after": "0"}, {"after": "2d", "template": "second"}, {"after": "29d"}, {"after": "30d"}]}},
                "quiet": {"limit": {"free": 0, "pro": 5}, "period": "30d", "prompt": null}},
+  "templates": {"second": {"subject": "Still {{name}}?", "text": "{{message}}"}},
   "settings": {"emailFrom": "Acme <hello@acme.example>", "upgradeUrl": "https://acme.example/up"}}');
 
 -- What the worker does with a denial, in a window of 30 days that begins now.
@@ -109,6 +112,55 @@ SELECT skene_identify('rich', 'rich@example.com'), skene_override('rich', 'expor
 SELECT pg_temp.denied('rich');
 SELECT skene_override('rich', 'export', 499);
 SELECT pg_temp.denied('rich', kind => 'not_entitled');
+
+-- Sequences: a row and a key for each message, none after the window's end; leased in their time.
+SELECT count(skene_identify(who, who || '@example.com', who)) AS customers
+  FROM unnest('{seq,back,erased,stopped,lasting,dead,shy}'::text[]) AS who;
+SELECT who, pg_temp.denied(who, 'sheet') FROM unnest('{seq,back,erased,stopped,lasting,dead,shy}'::text[]) AS who;
+SELECT step, category, subject, round(extract(epoch FROM due_at - o.created_at) / 86400) AS days
+  FROM skene.mailbox m JOIN skene.outbox o USING (outbox_id, step, category) WHERE o.user_id = 'seq' ORDER BY 1;
+SELECT count(DISTINCT idempotency_key) AS keys FROM skene.outbox WHERE user_id = 'seq';
+SELECT pending, scheduled, oldest_pending_at IS NOT NULL AS waiting FROM skene_status();
+SELECT to_address, subject FROM pg_temp.leased() ORDER BY 1;
+SELECT pending, scheduled FROM skene_status();
+-- as the provider answers
+CREATE FUNCTION pg_temp.settle(verdict text, who text DEFAULT '%') RETURNS bigint LANGUAGE sql AS $$
+    SELECT count(s)
+      FROM skene.settle_outbox((
+               SELECT jsonb_agg(jsonb_build_object('id', o.outbox_id, 'token', o.lease_token, 'verdict', verdict,
+                                                   'status', 200, 'error', '', 'sent_id', 'x'))
+                 FROM skene.outbox o WHERE o.state = 'leased' AND o.user_id LIKE who)) s $$;
+SELECT pg_temp.settle('bury', 'dead');
+SELECT pg_temp.settle('sent') AS no_deaths;
+SELECT user_id, state FROM skene.prompts WHERE feature = 'sheet' AND user_id IN ('seq', 'dead') ORDER BY 1;
+SELECT emails FROM skene.funnel WHERE feature = 'sheet';
+-- what stops it: a conversion, also one that was taken back, erasure, an operator, the end of the first
+SELECT skene_set_plan('back', 'pro'), skene_set_plan('back', NULL);
+DELETE FROM skene.customers WHERE user_id = 'erased';
+SELECT skene_suppress('shy@example.com');
+UPDATE skene.prompts SET state = 'cancelled' WHERE user_id = 'stopped';
+SELECT count(*) FROM pg_temp.leased();
+SET LOCAL skene_gate.clock_offset = '49h';
+SELECT to_address, subject FROM pg_temp.leased() ORDER BY 1;
+SELECT who, pg_temp.ended(who) FROM unnest('{back,erased,stopped,dead,shy}'::text[]) AS who;
+-- a later message that is not sent leaves the prompt as it is
+SELECT pg_temp.settle('bury', 'seq');
+SELECT skene_cancel(outbox_id) FROM skene.outbox WHERE user_id = 'lasting' AND step = 3;
+SELECT user_id, state, error FROM skene.prompts WHERE user_id IN ('seq', 'lasting', 'erased') AND feature = 'sheet' ORDER BY 1;
+-- a window that is over
+SET LOCAL skene_gate.clock_offset = '31d';
+SELECT to_address FROM pg_temp.leased();
+SELECT step, state, last_error FROM skene.outbox WHERE user_id = 'seq' ORDER BY 1;
+RESET skene_gate.clock_offset;
+SELECT emails, prompts FROM skene.funnel WHERE feature = 'sheet';
+-- who owes gets one message
+SELECT skene_identify('debtor', 'debtor@example.com'), pg_temp.denied('debtor', 'sheet', 'past_due');
+SELECT count(*) FROM skene.outbox WHERE user_id = 'debtor';
+-- none that fits the window
+SAVEPOINT before;
+UPDATE skene.features SET prompt_sequence = '[{"after": "31d", "template": "second"}]' WHERE feature = 'sheet';
+SELECT skene_identify('tardy', 'tardy@example.com'), pg_temp.denied('tardy', 'sheet');
+ROLLBACK TO before;
 
 SAVEPOINT wrong;
 SELECT skene_suppress(NULL);

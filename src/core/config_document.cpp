@@ -166,6 +166,17 @@ read_loops(const Node &loops, Document *document, Warnings *warnings)
         read_loop(loop, document, warnings);
 }
 
+/* As skene.features.prompt_sequence; null without. */
+Json
+sequence_of(const Feature &feature)
+{
+    Json steps;
+    for (const PromptStep &step : feature.sequence)
+        steps.push_back({{"after", step.days ? std::to_string(step.days) + "d" : "0"},
+                         {"template", step.template_name}});
+    return steps;
+}
+
 Json
 nullable(const std::optional<std::string> &text)
 {
@@ -238,7 +249,8 @@ write_document(const Document &document)
              {"message", nullable(feature.message)},
              {"prompt_provider", prompt ? Json("resend") : Json(nullptr)},
              {"prompt_template", nullable(prompt)},
-             {"prompt_on", feature.prompt_when_reached ? "reached" : "denied"}});
+             {"prompt_on", feature.prompt_when_reached ? "reached" : "denied"},
+             {"prompt_sequence", sequence_of(feature)}});
         for (const auto &[plan, amount] : feature.limits)
             rows["entitlements"].push_back({{"feature", name},
                                             {"plan", plan},

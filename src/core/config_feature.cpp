@@ -14,6 +14,7 @@ namespace skene
 namespace
 {
 
+constexpr size_t max_steps = 10;
 constexpr size_t max_entitlements = 100000; /* a short text can ask for plans x features rows */
 
 constexpr std::string_view built_in_template = "upgrade_prompt";
@@ -21,7 +22,8 @@ constexpr std::string_view hosted_prefix = "resend:";
 
 constexpr std::string_view feature_keys[] = {"limit",   "period", "endpoints",     "warnAt",
                                              "message", "prompt", "upgradePrompt", "promptOn"};
-constexpr std::string_view prompt_keys[] = {"type", "provider", "template"};
+constexpr std::string_view prompt_keys[] = {"type", "provider", "template", "sequence"};
+constexpr std::string_view step_keys[] = {"after", "template"};
 constexpr std::string_view period_words[] = {"minute", "hour", "day",     "week",
                                              "month",  "year", "lifetime"};
 
@@ -80,6 +82,57 @@ looks_like_placeholder(std::string_view segment)
            (segment[0] == ':' || (segment[0] == '{' && segment.back() == '}') ||
             (segment[0] == '[' && segment.back() == ']') ||
             (segment[0] == '<' && segment.back() == '>'));
+}
+
+/* The name of a template; built in, hosted at Resend, or of the document. */
+const std::string &
+template_name_of(const Node &node, const std::string &what, const Document &document,
+                 Warnings *warnings)
+{
+    std::string_view name = string_of(node, "template of " + what);
+    bool hosted = name.starts_with(hosted_prefix);
+    check_name(node.where, "template", hosted ? name.substr(hosted_prefix.size()) : name);
+    if (!hosted && name != built_in_template && !document.templates.contains(node.text))
+        warnings->add(node.where, "template " + in_quotes(name) + " is not in this document",
+                      "Prompts fail unless the database has it. Declare it under \"templates\", "
+                      "or write \"resend:NAME\" for a template hosted at Resend.");
+    return node.text;
+}
+
+/* "0" or "2d": whole days after the prompt. */
+int64_t
+days_of(const Node &node)
+{
+    Period period;
+    if (node.kind != NodeKind::string)
+        refuse(node.where, "after must be a string such as \"2d\"");
+    if (node.text == "0")
+        return 0;
+    if (!parse_period(node.text, &period) || period.kind != PeriodKind::fixed_days)
+        refuse(node.where, "after must be \"0\" or whole days, not " + in_quotes(node.text),
+               "Write 1d to 3660d.");
+    return period.days;
+}
+
+void
+read_sequence(const Node &sequence, const Document &document, Warnings *warnings, Feature *feature)
+{
+    if (sequence.kind != NodeKind::array || sequence.children.empty() ||
+        sequence.children.size() > max_steps)
+        refuse(sequence.where, "sequence must be an array of 1 to 10 steps",
+               "Each is { \"after\": \"2d\", \"template\": \"NAME\" }; without a template, the "
+               "prompt's.");
+    for (const Node &node : sequence.children) {
+        check_keys(node, "step of sequence", step_keys);
+        const Node &after = required(node, "after", "step of sequence");
+        PromptStep step = {days_of(after), *feature->prompt_template};
+        if (!feature->sequence.empty() && step.days <= feature->sequence.back().days)
+            refuse(after.where, "each step of a sequence must come later than the one before",
+                   "Times count from the prompt, not from the step before.");
+        if (const Node *name = node.find("template"))
+            step.template_name = template_name_of(*name, "step of sequence", document, warnings);
+        feature->sequence.push_back(std::move(step));
+    }
 }
 
 void
@@ -221,19 +274,11 @@ read_prompt(const Node *prompt, const Document &document, Warnings *warnings, Fe
     if (prompt->find("provider"))
         check_constant(*prompt, "provider", "resend", what);
 
-    const Node *node = prompt->find("template");
-    if (!node) {
-        feature->prompt_template = built_in_template;
-        return;
-    }
-    std::string_view name = string_of(*node, "template of " + what);
-    bool hosted = name.starts_with(hosted_prefix);
-    check_name(node->where, "template", hosted ? name.substr(hosted_prefix.size()) : name);
-    feature->prompt_template = name;
-    if (!hosted && name != built_in_template && !document.templates.contains(node->text))
-        warnings->add(node->where, "template " + in_quotes(name) + " is not in this document",
-                      "Prompts fail unless the database has it. Declare it under \"templates\", "
-                      "or write \"resend:NAME\" for a template hosted at Resend.");
+    const Node *name = prompt->find("template");
+    feature->prompt_template =
+        name ? template_name_of(*name, what, document, warnings) : std::string(built_in_template);
+    if (const Node *sequence = prompt->find("sequence"))
+        read_sequence(*sequence, document, warnings, feature);
 }
 
 void
@@ -261,6 +306,7 @@ add_feature(const std::string &name, Feature feature, Document *document)
                                : first.warn_at != feature.warn_at                 ? "warnAt"
                                : first.message != feature.message                 ? "message"
                                : first.prompt_template != feature.prompt_template ? "prompt"
+                               : first.sequence != feature.sequence               ? "prompt"
                                : first.prompt_when_reached != feature.prompt_when_reached
                                    ? "promptOn"
                                    : "";

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <optional>
+#include <vector>
 
 namespace skene
 {
@@ -20,6 +21,13 @@ struct Plan {
     std::set<std::string> prices;
 };
 
+/* A message of a prompt's sequence. */
+struct PromptStep {
+    int64_t days = 0; /* after the prompt */
+    std::string template_name;
+    bool operator==(const PromptStep &) const = default;
+};
+
 struct Feature {
     Position where;
     std::string period;
@@ -28,6 +36,7 @@ struct Feature {
     std::set<int64_t> warn_at; /* per cent of the limit */
     std::optional<std::string> message;
     std::optional<std::string> prompt_template; /* none = no prompt is sent */
+    std::vector<PromptStep> sequence;           /* empty = one message, at once */
     bool prompt_when_reached = false;           /* not first at a denial */
 };
 

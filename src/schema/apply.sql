@@ -176,7 +176,8 @@ BEGIN
     ON CONFLICT (feature) DO UPDATE
        SET period = excluded.period, endpoints = excluded.endpoints, warn_at = excluded.warn_at,
            message = excluded.message, prompt_provider = excluded.prompt_provider,
-           prompt_template = excluded.prompt_template, prompt_on = excluded.prompt_on;
+           prompt_template = excluded.prompt_template, prompt_on = excluded.prompt_on,
+           prompt_sequence = excluded.prompt_sequence;
     INSERT INTO skene.entitlements
     SELECT r.*
       FROM jsonb_array_elements(wanted) d,

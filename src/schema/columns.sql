@@ -24,6 +24,8 @@ COMMENT ON COLUMN skene.features.prompt_template IS
     'Template of the prompt: a row of skene.templates, or resend:NAME';
 COMMENT ON COLUMN skene.features.prompt_on IS
     'When there is a prompt: denied, at the first denial, or reached, when the last unit is used';
+COMMENT ON COLUMN skene.features.prompt_sequence IS
+    'Messages of the prompt, an array of objects: after (0 or days: 2d) and template; null for one, at once';
 
 COMMENT ON COLUMN skene.entitlements.plan IS 'The plan that gives';
 COMMENT ON COLUMN skene.entitlements.feature IS 'The feature it gives';
@@ -132,7 +134,7 @@ COMMENT ON COLUMN skene.prompts.window_start IS 'Begin of the window, inclusive'
 COMMENT ON COLUMN skene.prompts.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN skene.prompts.kind IS 'warning, limit_reached, not_entitled or past_due';
 COMMENT ON COLUMN skene.prompts.state IS
-    'new, queued, sent, no_address, suppressed, failed or cancelled';
+    'new, queued, sent, no_address, suppressed, failed or cancelled: that of its first message';
 COMMENT ON COLUMN skene.prompts.denials IS 'How often the customer was denied in this window';
 COMMENT ON COLUMN skene.prompts.first_denied_at IS 'The first time; or when the limit or the warning was reached';
 COMMENT ON COLUMN skene.prompts.last_denied_at IS 'The last time';
@@ -176,6 +178,10 @@ COMMENT ON COLUMN skene.outbox.origin_database IS 'See origin_system';
 COMMENT ON COLUMN skene.outbox.created_at IS 'When it was enqueued';
 COMMENT ON COLUMN skene.outbox.settled_at IS 'When it came to its end';
 COMMENT ON COLUMN skene.outbox.recipient IS 'To whom it goes, if it delivers a prompt';
+COMMENT ON COLUMN skene.outbox.step IS
+    'Which message of its prompts sequence; the state of the prompt is that of the first';
+COMMENT ON COLUMN skene.outbox.category IS
+    'transactional, or marketing: not without consent; null for what is no prompt';
 
 COMMENT ON COLUMN skene.suppressions.address_hash IS
     'SHA-256 of the address in lower case; skene_suppress() makes it';
@@ -246,6 +252,9 @@ COMMENT ON COLUMN skene.mailbox.hosted_template IS
     'Template at Resend that makes the message there';
 COMMENT ON COLUMN skene.mailbox.created_at IS 'When it was enqueued';
 COMMENT ON COLUMN skene.mailbox.settled_at IS 'When it was captured, sent or given up';
+COMMENT ON COLUMN skene.mailbox.step IS 'Which message of its prompts sequence';
+COMMENT ON COLUMN skene.mailbox.category IS 'transactional or marketing';
+COMMENT ON COLUMN skene.mailbox.due_at IS 'Not before this time';
 
 COMMENT ON COLUMN skene.outbox_stats.provider IS 'resend or stripe';
 COMMENT ON COLUMN skene.outbox_stats.state IS 'As in skene.outbox';
@@ -260,7 +269,8 @@ COMMENT ON COLUMN skene.funnel.feature IS 'The feature';
 COMMENT ON COLUMN skene.funnel.limit_hits IS 'Denials';
 COMMENT ON COLUMN skene.funnel.customers IS 'Customers who were denied';
 COMMENT ON COLUMN skene.funnel.prompts IS 'Prompts written';
-COMMENT ON COLUMN skene.funnel.emails IS 'Prompts that left as e-mail, or were captured';
+COMMENT ON COLUMN skene.funnel.emails IS
+    'Prompts that left as e-mail, or were captured; later messages of a sequence do not count';
 COMMENT ON COLUMN skene.funnel.conversions IS 'Conversions and upgrades credited to a prompt';
 COMMENT ON COLUMN skene.funnel.conversion_percent IS 'Of the customers who were denied';
 COMMENT ON COLUMN skene.funnel.median_time_to_convert IS 'From prompt to change of plan';

@@ -3,15 +3,24 @@
 -- anew, for nobody has seen it.
 
 -- Whoever owes a payment is asked for it, in words of its own, and never to upgrade; a warning
--- comes before there is anything to ask for.
-CREATE FUNCTION skene.prompt_template(prompt skene.prompts) RETURNS text
+-- comes before there is anything to ask for. The first message answers what the customer has
+-- just done, later ones are marketing. Days are of 24 hours, as those of windows.
+CREATE FUNCTION skene.prompt_steps(prompt skene.prompts)
+RETURNS TABLE (step integer, after interval, template text, category text)
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT CASE $1.kind WHEN 'past_due' THEN 'past_due' WHEN 'warning' THEN 'limit_warning'
-                        ELSE f.prompt_template END
-      FROM skene.features f WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL
+    SELECT m.place::integer, make_interval(hours => 24 * rtrim(m.step->>'after', 'd')::integer),
+           m.step->>'template', CASE m.place WHEN 1 THEN 'transactional' ELSE 'marketing' END
+      FROM skene.features f,
+           jsonb_array_elements(CASE
+               WHEN $1.kind = 'past_due' THEN '[{"after": "0", "template": "past_due"}]'
+               WHEN $1.kind = 'warning' THEN '[{"after": "0", "template": "limit_warning"}]'
+               ELSE coalesce(f.prompt_sequence,
+                             jsonb_build_array(jsonb_build_object('after', '0', 'template', f.prompt_template)))
+           END) WITH ORDINALITY AS m (step, place)
+     WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL
 $$;
-COMMENT ON FUNCTION skene.prompt_template(skene.prompts) IS
-    'Template of a prompt''s e-mail; null when its feature asks for no prompt';
+COMMENT ON FUNCTION skene.prompt_steps(skene.prompts) IS
+    'The messages of a prompt: how long after it, and from which template; none when its feature asks for no prompt';
 
 CREATE FUNCTION skene.render_prompt(prompt skene.prompts, wanted text, recipient text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
@@ -37,16 +46,39 @@ $$;
 COMMENT ON FUNCTION skene.render_prompt(skene.prompts, text, text) IS
     'The bytes of a prompt''s e-mail: from a template, to an address; 22023 when the template is at fault';
 
+-- The rows of a prompt, one for each message, each under a key of its own; one that would be due
+-- after the end of the window is none. Returns how many there are.
+CREATE FUNCTION skene.enqueue_steps(prompt skene.prompts, address text) RETURNS integer
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    now_at    timestamptz := skene.gate_time();
+    enqueued  integer;
+BEGIN
+    INSERT INTO skene.outbox (provider, path, body, idempotency_key, next_attempt_at, user_id,
+                              prompt_id, recipient, step, category)
+    SELECT 'resend', '/emails', skene.render_prompt(prompt, s.template, address),
+           'skene-' || gen_random_uuid(), now_at + s.after, prompt.user_id, prompt.prompt_id, address,
+           s.step, s.category
+      FROM skene.prompt_steps(prompt) s
+     WHERE s.after = '0' OR now_at + s.after < prompt.window_end
+     ORDER BY s.step;
+    GET DIAGNOSTICS enqueued = ROW_COUNT;
+    RETURN enqueued;
+END
+$$;
+COMMENT ON FUNCTION skene.enqueue_steps(skene.prompts, text) IS
+    'Renders the messages of a prompt into the outbox';
+
 -- Render a new prompt into the outbox, or say in its state why there is no e-mail.
 CREATE FUNCTION skene.enqueue_prompt() RETURNS trigger
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
     address    text := (SELECT c.email FROM skene.customers c WHERE c.user_id = NEW.user_id);
-    template   text := skene.prompt_template(NEW);
     new_state  text := 'suppressed';
     problem    text;
 BEGIN
-    IF template IS NULL THEN
+    IF NOT EXISTS (SELECT FROM skene.prompt_steps(NEW)) THEN
         problem := 'the feature asks for no prompt';
     ELSIF NEW.kind IN ('limit_reached', 'not_entitled') AND skene.upgrade_plan(NEW) IS NULL THEN
         problem := 'no plan gives more of the feature';
@@ -58,10 +90,11 @@ BEGIN
     END IF;
     IF problem IS NULL THEN
         BEGIN
-            INSERT INTO skene.outbox (provider, path, body, idempotency_key, user_id, prompt_id, recipient)
-            VALUES ('resend', '/emails', skene.render_prompt(NEW, template, address),
-                    'skene-' || gen_random_uuid(), NEW.user_id, NEW.prompt_id, address);
-            new_state := 'queued';
+            IF skene.enqueue_steps(NEW, address) > 0 THEN
+                new_state := 'queued';
+            ELSE
+                problem := 'the window ends before the first message is due';
+            END IF;
         EXCEPTION WHEN OTHERS THEN
             new_state := 'failed';
             problem := SQLERRM;
@@ -79,10 +112,10 @@ CREATE TRIGGER enqueue_prompt AFTER INSERT OR UPDATE OF state ON skene.prompts
 
 -- What has changed since these rows were rendered. A row that was tried keeps its address.
 CREATE FUNCTION skene.changed_mail(ids bigint[])
-RETURNS TABLE (outbox_id bigint, prompt_id bigint, objection text, address text)
+RETURNS TABLE (outbox_id bigint, prompt_id bigint, step integer, objection text, address text)
 LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT m.outbox_id, m.prompt_id, m.objection, m.address
-      FROM (SELECT o.outbox_id, o.prompt_id, o.recipient, goes.address,
+    SELECT m.outbox_id, m.prompt_id, m.step, m.objection, m.address
+      FROM (SELECT o.outbox_id, o.prompt_id, o.step, o.recipient, goes.address,
                    CASE WHEN c.user_id IS NULL THEN 'the customer has been erased'
                         WHEN c.email IS NULL THEN 'the customer has no e-mail address any more'
                         WHEN p.plan IS DISTINCT FROM (SELECT plan FROM skene.plan_of(p.user_id))
@@ -91,6 +124,13 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
                              AND NOT EXISTS (SELECT FROM skene.subscriptions s
                                               WHERE s.user_id = p.user_id AND s.status = 'past_due')
                         THEN 'no payment is past due any more'
+                        WHEN EXISTS (SELECT FROM skene.conversions v
+                                      WHERE v.user_id = p.user_id AND v.kind IN ('conversion', 'upgrade')
+                                        AND v.converted_at >= p.created_at)
+                        THEN 'the customer has upgraded meanwhile'
+                        WHEN o.step > 1 AND p.state NOT IN ('queued', 'sent')
+                        THEN 'the first message is ' || p.state
+                        WHEN o.step > 1 AND p.window_end <= skene.gate_time() THEN 'the window is over'
                         ELSE skene.objection(goes.address) END AS objection
               FROM skene.outbox o
               JOIN skene.prompts p ON p.prompt_id = o.prompt_id
@@ -117,25 +157,27 @@ BEGIN
             BEGIN
                 UPDATE skene.outbox o
                    SET recipient = changed.address,
-                       body = skene.render_prompt(p, skene.prompt_template(p), changed.address)
-                  FROM skene.prompts p
+                       body = skene.render_prompt(p, s.template, changed.address)
+                  FROM skene.prompts p, skene.prompt_steps(p) s
                  WHERE o.outbox_id = changed.outbox_id AND p.prompt_id = changed.prompt_id
-                   AND skene.prompt_template(p) IS NOT NULL;
+                   AND s.step = changed.step;
                 CONTINUE WHEN FOUND;
-                changed.objection := 'the feature asks for no prompt any more';
+                changed.objection := 'the feature asks for no such message any more';
             EXCEPTION WHEN OTHERS THEN
                 changed.objection := 'not for the customer''s new address: ' || SQLERRM;
             END;
         END IF;
         answered := answered || changed.outbox_id;
-        PERFORM FROM skene.prompts p WHERE p.prompt_id = changed.prompt_id FOR UPDATE SKIP LOCKED;
-        IF FOUND THEN
-            UPDATE skene.outbox SET state = 'cancelled', settled_at = skene.gate_time(),
-                                    last_error = changed.objection
-             WHERE outbox_id = changed.outbox_id;
+        -- the state of a prompt is that of its first message
+        IF changed.step = 1 THEN
+            PERFORM FROM skene.prompts p WHERE p.prompt_id = changed.prompt_id FOR UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
             UPDATE skene.prompts SET state = 'cancelled', error = changed.objection
              WHERE prompt_id = changed.prompt_id;
         END IF;
+        UPDATE skene.outbox SET state = 'cancelled', settled_at = skene.gate_time(),
+                                last_error = changed.objection
+         WHERE outbox_id = changed.outbox_id;
     END LOOP;
     RETURN answered;
 END

@@ -87,7 +87,7 @@ DECLARE
 BEGIN
     UPDATE skene.outbox SET state = 'cancelled', settled_at = skene.gate_time()
      WHERE outbox_id = id AND state IN ('pending', 'held', 'dead') AND batch_id IS NULL
-    RETURNING prompt_id INTO prompt;
+    RETURNING CASE step WHEN 1 THEN prompt_id END INTO prompt;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -96,4 +96,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_cancel(bigint) IS
-'Never send a row of skene.outbox; false if it is under way (also in a batch that will be sent again), ended or unknown. Example: SELECT skene_cancel(17)';
+'Never send a row of skene.outbox; false if it is under way (also in a batch that will be sent again), ended or unknown. Without its first message a sequence sends no other. Example: SELECT skene_cancel(17)';

@@ -60,7 +60,7 @@ COMMENT ON FUNCTION skene.recover_leases() IS 'Leases that have run out return t
 CREATE FUNCTION skene.bury_forgotten() RETURNS void
 LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
     WITH forgotten AS (
-        SELECT o.outbox_id, o.prompt_id FROM skene.outbox o
+        SELECT o.outbox_id, CASE o.step WHEN 1 THEN o.prompt_id END AS prompt_id FROM skene.outbox o
          WHERE o.state = 'pending' AND o.unknown_since <= (SELECT skene.gate_time()) - interval '23 hours'
            FOR UPDATE SKIP LOCKED),
     dead AS (
@@ -68,7 +68,7 @@ LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
            SET state = 'dead', settled_at = skene.gate_time(), batch_id = NULL,
                last_error = concat_ws('; ', o.last_error, 'given up: for 23 hours nobody knows whether it was accepted')
           FROM forgotten f WHERE o.outbox_id = f.outbox_id
-        RETURNING o.prompt_id, o.last_error)
+        RETURNING f.prompt_id, o.last_error)
     UPDATE skene.prompts p SET state = 'failed', error = d.last_error
       FROM dead d WHERE p.prompt_id = d.prompt_id
 $$;
@@ -391,14 +391,14 @@ BEGIN
                total_ms = nullif(f.total_ms, 0)
           FROM fate f JOIN ended e ON e.id = f.id
          WHERE o.outbox_id = f.id AND o.outbox_id = ANY (free)
-        RETURNING o.outbox_id, o.prompt_id, o.state, o.last_error),
+        RETURNING o.outbox_id, o.prompt_id, o.step, o.state, o.last_error),
     prompted AS (
         UPDATE skene.prompts p
            SET state = CASE s.state WHEN 'sent' THEN 'sent' ELSE 'failed' END,
                error = CASE s.state WHEN 'dead' THEN s.last_error END
           FROM settled s
          WHERE p.prompt_id = s.prompt_id AND p.prompt_id = ANY (prompts)
-           AND s.state IN ('sent', 'dead'))
+           AND s.step = 1 AND s.state IN ('sent', 'dead'))
     SELECT s.outbox_id, 'dead' FROM settled s WHERE s.state = 'dead'
     UNION ALL
     SELECT o.outbox_id, 'locked' FROM skene.outbox o

@@ -26,7 +26,8 @@ CREATE TABLE skene.features (
     message          text,
     prompt_provider  text,
     prompt_template  text,
-    prompt_on        text NOT NULL DEFAULT 'denied' CHECK (prompt_on IN ('denied', 'reached'))
+    prompt_on        text NOT NULL DEFAULT 'denied' CHECK (prompt_on IN ('denied', 'reached')),
+    prompt_sequence  jsonb
 );
 COMMENT ON TABLE skene.features IS 'Features that are counted';
 
@@ -238,7 +239,9 @@ CREATE TABLE skene.outbox (
     origin_database   oid NOT NULL DEFAULT skene.database_oid(),
     created_at        timestamptz NOT NULL DEFAULT skene.gate_time(),
     settled_at        timestamptz,
-    recipient         text
+    recipient         text,
+    step              integer NOT NULL DEFAULT 1,
+    category          text CHECK (category IN ('transactional', 'marketing'))
 );
 CREATE INDEX outbox_due ON skene.outbox (provider, next_attempt_at) WHERE state = 'pending';
 CREATE INDEX outbox_leases ON skene.outbox (lease_expires_at) WHERE state = 'leased';

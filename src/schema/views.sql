@@ -22,7 +22,7 @@ SELECT o.outbox_id, o.state, o.user_id, p.feature, p.kind,
        o.body::jsonb->>'text' AS text,
        o.body::jsonb->>'html' AS html,
        o.body::jsonb->'template'->>'id' AS hosted_template,
-       o.created_at, o.settled_at
+       o.created_at, o.settled_at, o.step, o.category, o.next_attempt_at AS due_at
   FROM skene.outbox o
   LEFT JOIN skene.prompts p ON p.prompt_id = o.prompt_id
  WHERE o.provider = 'resend' AND o.path = '/emails';
@@ -52,7 +52,7 @@ SELECT f.feature,
                     count(DISTINCT p.user_id) AS customers,
                     count(*) FILTER (WHERE p.state = 'sent' OR EXISTS (
                         SELECT FROM skene.outbox o
-                         WHERE o.prompt_id = p.prompt_id AND o.state = 'captured')) AS emails
+                         WHERE o.prompt_id = p.prompt_id AND o.step = 1 AND o.state = 'captured')) AS emails
                FROM skene.prompts p GROUP BY p.feature) AS p USING (feature)
   LEFT JOIN (SELECT c.feature, sum(c.conversions)::bigint AS conversions,
                     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.time_to_convert)
@@ -66,7 +66,7 @@ SELECT f.feature,
                       GROUP BY feature, currency) AS c
               GROUP BY c.feature) AS c USING (feature);
 COMMENT ON VIEW skene.funnel IS
-    'Per feature: limit hits, prompts, e-mails, conversions credited to a prompt, and their amounts by currency in minor units';
+    'Per feature: limit hits, prompts, how many of them were mailed, conversions credited to a prompt, and their amounts by currency in minor units';
 
 CREATE FUNCTION skene.worker_slots(OUT database_oid oid, OUT pid integer, OUT state text,
         OUT started_at timestamptz, OUT last_success_at timestamptz, OUT last_error text,
@@ -101,7 +101,7 @@ CREATE FUNCTION @extschema@.skene_status(OUT database name, OUT worker text, OUT
         OUT pending bigint, OUT oldest_pending_at timestamptz, OUT in_flight bigint,
         OUT sent_last_minute bigint, OUT dead bigint, OUT held bigint,
         OUT last_success_at timestamptz, OUT last_error text, OUT last_error_at timestamptz,
-        OUT unmatched_subscriptions bigint, OUT unknown_prices text[], OUT denials_dropped bigint)
+        OUT unmatched_subscriptions bigint, OUT unknown_prices text[], OUT denials_dropped bigint, OUT scheduled bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     SELECT current_database(), coalesce(w.state, 'absent'), w.pid,
            current_setting('skene_gate.delivery'), skene.fenced(),
@@ -111,8 +111,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS
                                 ELSE coalesce(' until ' || to_char(s.until, 'HH24:MI:SS TZ'), '')
                                      || coalesce(' (' || s.reason || ')', '') END
                    FROM skene.delivery_slots() s ORDER BY 1),
-           (SELECT count(*) FROM skene.outbox WHERE state IN ('pending', 'leased')),
-           (SELECT min(created_at) FROM skene.outbox WHERE state IN ('pending', 'leased')),
+           o.pending, o.oldest_pending_at,
            (SELECT coalesce(sum(s.in_flight), 0)::bigint FROM skene.delivery_slots() s),
            (SELECT coalesce(sum(s.sent_last_minute), 0)::bigint FROM skene.delivery_slots() s),
            (SELECT count(*) FROM skene.outbox WHERE state = 'dead'),
@@ -121,8 +120,13 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS
            (SELECT count(*) FROM skene.subscriptions s WHERE s.user_id IS NULL),
            ARRAY(SELECT DISTINCT s.prices[1] FROM skene.subscriptions s
                   WHERE s.source = 'stripe' AND s.plan IS NULL AND s.prices <> '{}' ORDER BY 1),
-           w.denials_dropped
-      FROM (SELECT) AS one LEFT JOIN skene.worker_status w ON true
+           w.denials_dropped, o.scheduled
+      FROM (SELECT count(*) FILTER (WHERE NOT p.later) AS pending,
+                   min(p.created_at) FILTER (WHERE NOT p.later) AS oldest_pending_at,
+                   count(*) FILTER (WHERE p.later) AS scheduled
+              FROM (SELECT created_at, attempts = 0 AND next_attempt_at > skene.gate_time() AS later
+                      FROM skene.outbox WHERE state IN ('pending', 'leased')) AS p) AS o
+      LEFT JOIN skene.worker_status w ON true
 $$;
 COMMENT ON FUNCTION @extschema@.skene_status() IS
-'One row: is the worker running, does anything keep mail from leaving (fence, pause, a provider''s breaker that is not closed), what waits and how fast it goes, does Stripe name prices that no plan has, how many denials prompted nobody because no row knows their customer (since the server''s start). Example: SELECT * FROM skene_status()';
+'One row: is the worker running, does anything keep mail from leaving (fence, pause, a provider''s breaker that is not closed), what waits and how fast it goes, how many messages of sequences are not due yet (scheduled), does Stripe name prices that no plan has, how many denials prompted nobody because no row knows their customer (since the server''s start). Example: SELECT * FROM skene_status()';

@@ -67,10 +67,10 @@ TEST(ConfigDocument, BecomesCanonicalRows)
         "features": [
             {"feature": "export", "period": "30d", "endpoints": ["GET /a/*", "POST /b"],
              "warn_at": [80, 90], "message": "No more.", "prompt_provider": "resend",
-             "prompt_template": "sorry", "prompt_on": "denied"},
+             "prompt_template": "sorry", "prompt_on": "denied", "prompt_sequence": null},
             {"feature": "seats", "period": "lifetime", "endpoints": [], "warn_at": [],
              "message": null, "prompt_provider": null, "prompt_template": null,
-             "prompt_on": "denied"}],
+             "prompt_on": "denied", "prompt_sequence": null}],
         "entitlements": [
             {"feature": "export", "plan": "free", "period": "30d", "usage_limit": 5},
             {"feature": "export", "plan": "pro", "period": "30d", "usage_limit": null},
@@ -277,7 +277,47 @@ TEST(ConfigDocument, GivesFeaturesTheirDefaults)
     EXPECT_EQ(parse("{features:{a:{limit:null}}}").document["features"][0], json::parse(R"(
         {"feature": "a", "period": "30d", "endpoints": [], "warn_at": [], "message": null,
          "prompt_provider": "resend", "prompt_template": "upgrade_prompt",
-         "prompt_on": "denied"})"));
+         "prompt_on": "denied", "prompt_sequence": null})"));
+}
+
+TEST(ConfigDocument, ReadsSequences)
+{
+    Parsed parsed = parse("{templates:{t:{subject:'s',html:'h'}},features:{a:{limit:null,"
+                          "prompt:{template:'t',sequence:[{after:'0'},{after:'2d'},"
+                          "{after:'14d',template:'resend:last'}]}}}}");
+    EXPECT_EQ(parsed.problem, "");
+    EXPECT_TRUE(parsed.warnings.empty());
+    EXPECT_EQ(parsed.document["features"][0]["prompt_sequence"], json::parse(R"(
+        [{"after": "0", "template": "t"}, {"after": "2d", "template": "t"},
+         {"after": "14d", "template": "resend:last"}])"));
+    EXPECT_EQ(parse("{features:{a:{limit:null,prompt:{sequence:[{after:'1d'}]}}}}")
+                  .document["features"][0]["prompt_sequence"],
+              json::parse(R"([{"after": "1d", "template": "upgrade_prompt"}])"));
+    std::string ten = "{after:'0'}";
+    for (int day = 1; day < 10; day++)
+        ten += ",{after:'" + std::to_string(day) + "d'}";
+    auto with = [](const std::string &steps) {
+        return "{features:{a:{limit:null,\nprompt:{sequence:[" + steps + "]}}}}";
+    };
+    EXPECT_EQ(parse(with(ten)).problem, "");
+    expect_refused({
+        {with(ten + ",{after:'10d'}").c_str(), "2:18 sequence must be an array of 1 to 10 steps",
+         "without a template"},
+        {with("").c_str(), "2:18 sequence must be an array of 1 to 10 steps", ""},
+        {with("{}").c_str(), "2:19 step of sequence needs \"after\"", ""},
+        {with("{after:0}").c_str(), "2:26 after must be a string such as \"2d\"", ""},
+        {with("{after:'2h'}").c_str(), "2:26 after must be \"0\" or whole days, not \"2h\"",
+         "1d to 3660d"},
+        {with("{after:'month'}").c_str(), "2:26 after must be \"0\" or whole days, not \"month\"",
+         ""},
+        {with("{after:'2d'},\n{after:'2d'}").c_str(),
+         "3:8 each step of a sequence must come later than the one before", "from the prompt"},
+        {with("{after:'0',templat:'t'}").c_str(),
+         "2:30 unknown key \"templat\" in step of sequence", "template"},
+        {with("{after:'0',template:'a b'}").c_str(), "2:39 invalid template name \"a b\"", ""},
+        {"{features:{a:{limit:null,prompt:{sequence:{}}}}}",
+         "1:43 sequence must be an array of 1 to 10 steps", ""},
+    });
 }
 
 TEST(ConfigDocument, ReadsPromptsOfEveryForm)

@@ -30,7 +30,7 @@ const char *const published_rows = R"({
     "features": [
         {"feature": "api_features", "period": "30d", "endpoints": ["POST /api/features/*"],
          "warn_at": [], "prompt_provider": "resend", "prompt_template": "upgrade_prompt",
-         "prompt_on": "denied",
+         "prompt_on": "denied", "prompt_sequence": null,
          "message": "You've reached your free tier limit. Upgrade to continue."}],
     "entitlements": [
         {"feature": "api_features", "plan": "free", "period": "30d", "usage_limit": 100},
