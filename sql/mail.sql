@@ -162,6 +162,57 @@ UPDATE skene.features SET prompt_sequence = '[{"after": "31d", "template": "seco
 SELECT skene_identify('tardy', 'tardy@example.com'), pg_temp.denied('tardy', 'sheet');
 ROLLBACK TO before;
 
+-- Marketing: not without consent, by the customer's attributes or else by the setting.
+CREATE FUNCTION pg_temp.steps(who text) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(step || ' ' || state || coalesce(': ' || last_error, ''), ', ' ORDER BY outbox_id), 'none')
+      FROM skene.outbox WHERE user_id = who $$;
+CREATE FUNCTION pg_temp.consents(who text, attributes jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT skene_identify(who, who || '@example.com', attributes => attributes);
+    SELECT pg_temp.denied(who, 'sheet');
+    SELECT pg_temp.steps(who) $$;
+SELECT pg_temp.consents('out1', '{}') AS nothing_said, pg_temp.consents('out2', '{"marketing": false}') AS refused,
+       pg_temp.consents('out3', '{"marketing": true}') AS agreed, pg_temp.consents('out4', '{"marketing": "yes"}') AS no_boolean,
+       pg_temp.consents('out5', '{"marketing": null}') AS null_is_nothing;
+SELECT count(*) FROM skene_apply('{"settings": {"marketingConsent": "opt-in"}}');
+SELECT pg_temp.consents('in1', '{}') AS nothing_said, pg_temp.consents('in2', '{"marketing": false}') AS refused,
+       pg_temp.consents('in3', '{"marketing": true}') AS agreed;
+-- taken back before the second message
+SELECT skene_identify('in3', attributes => '{"marketing": false}');
+
+-- Unsubscribing, with the token that stands in the e-mail.
+SELECT count(*) FROM skene_apply('{"settings": {"marketingConsent": "opt-out", "postalAddress": "Acme Ltd, 1 High Street",
+                                                "unsubscribeUrl": "https://acme.example/stop?page=1"}}');
+SELECT skene_identify('sub', 'sub@example.com'), pg_temp.denied('sub', 'sheet');
+SELECT unsubscribe_token AS token FROM skene.customers WHERE user_id = 'sub' \gset
+SELECT :'token' ~ '^[0-9a-f]{32}$' AS well_formed, count(DISTINCT unsubscribe_token) = count(*) AS all_differ FROM skene.customers;
+SELECT o.step, replace(o.body::jsonb->'headers'->>'List-Unsubscribe', :'token', 'TOKEN') AS list_unsubscribe,
+       o.body::jsonb->'headers'->>'List-Unsubscribe-Post' AS post,
+       o.body::jsonb->>'text' LIKE '%Unsubscribe: https://acme.example/stop?page=1&token=' || :'token' || '%' AS in_text,
+       o.body::jsonb->>'html' LIKE '%<a href="https://acme.example/stop?page=1&amp;token=' || :'token' || '">%' AS in_html,
+       o.body::jsonb->>'text' LIKE '%Acme Ltd, 1 High Street%' AND o.body::jsonb->>'html' LIKE '%Acme Ltd, 1 High Street%' AS foot
+  FROM skene.outbox o WHERE o.user_id = 'sub' AND o.step <> 2 ORDER BY 1;
+SELECT skene_unsubscribe(:'token') AS known, skene_unsubscribe(:'token') AS twice, skene_unsubscribe('no-such-token') AS stale,
+       skene_unsubscribe(NULL) AS none;
+SELECT category, reason FROM skene.suppressions WHERE address_hash = skene.address_hash('sub@example.com');
+SELECT pg_temp.denied('sub');
+SELECT count(*) > 0 AS leased FROM pg_temp.leased();
+SELECT pg_temp.settle('sent');
+SET LOCAL skene_gate.clock_offset = '49h';
+SELECT to_address FROM pg_temp.leased() ORDER BY 1;
+SELECT pg_temp.steps('in3') AS taken_back, pg_temp.steps('sub') AS unsubscribed;
+RESET skene_gate.clock_offset;
+SELECT skene_unsuppress('sub@example.com');
+
+-- The cap: prompts that were mailed, of all features, first messages only.
+SELECT count(*) FROM skene_apply('{"settings": {"promptCap": "2 per 7d"}}');
+SELECT skene_identify('often', 'often@example.com'), pg_temp.denied('often', 'sheet'), pg_temp.denied('often', 'quiet'),
+       pg_temp.denied('often', 'export');
+SELECT pg_temp.denied('often', 'export', 'not_entitled');
+SET LOCAL skene_gate.clock_offset = '169h';
+SELECT pg_temp.denied('often', 'sheet', 'not_entitled');
+RESET skene_gate.clock_offset;
+SELECT count(*) FROM skene_apply('{"settings": {"promptCap": "9 per 1d"}}');
+
 SAVEPOINT wrong;
 SELECT skene_suppress(NULL);
 ROLLBACK TO wrong;

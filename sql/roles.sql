@@ -58,6 +58,8 @@ SELECT skene_stripe_webhook('{}'::text, 't=1,v1=00');
 -- errors of the functions leave the role in place
 SELECT current_user, session_user = current_user AS superuser;
 
+SELECT skene_unsubscribe('no-such-token');
+
 -- A browser's role acts for the JWT's customer only.
 SET ROLE regress_skene_user;
 SELECT skene_my_consume('export');
@@ -95,6 +97,7 @@ BEGIN;
 SELECT skene_stripe_hook('{"id": "evt_1"}');
 SELECT current_setting('response.status');
 COMMIT;
+SELECT skene_unsubscribe('no-such-token');
 SELECT skene_stripe_webhook('{}'::text, 't=1,v1=00');
 SELECT skene_consume('r1', 'export');
 SELECT skene_my_consume('export');

@@ -5,9 +5,13 @@
  */
 #include "core/config_document.hpp"
 
+#include "core/characters.hpp"
 #include "core/config_loop.hpp"
 #include "core/email.hpp"
 #include "core/plain_text.hpp"
+#include "core/window.hpp"
+
+#include <algorithm>
 
 #include <nlohmann/json.hpp>
 
@@ -24,9 +28,10 @@ constexpr size_t max_plans = 1000;
 constexpr std::string_view sections[] = {"plans", "features", "templates", "settings", "loops"};
 constexpr std::string_view plan_keys[] = {"default", "rank", "prices"};
 constexpr std::string_view template_keys[] = {"subject", "html", "text"};
-constexpr std::string_view setting_names[] = {"emailFrom",          "replyTo",  "upgradeUrl",
-                                              "billingUrl",         "timeZone", "productName",
-                                              "customerMetadataKey"};
+constexpr std::string_view setting_names[] = {
+    "emailFrom",        "replyTo",   "upgradeUrl",         "billingUrl",
+    "unsubscribeUrl",   "timeZone",  "productName",        "postalAddress",
+    "marketingConsent", "promptCap", "customerMetadataKey"};
 
 /* Plans in the order written; those without a rank are ranked by it. */
 void
@@ -134,6 +139,20 @@ valid_link(std::string_view link)
     return secure ? !host.empty() : host == "localhost" || host == "127.0.0.1";
 }
 
+/* "3 per 7d": so many prompts, at most, in so many days. */
+bool
+valid_cap(std::string_view cap)
+{
+    constexpr std::string_view between = " per ";
+    size_t at = std::min(cap.find(between), cap.size());
+    std::string_view most = cap.substr(0, at);
+    Period period;
+    return at < cap.size() && most.size() >= 1 && most.size() <= 4 && most[0] != '0' &&
+           std::all_of(most.begin(), most.end(), is_digit) &&
+           parse_period(cap.substr(at + between.size()), &period) &&
+           period.kind == PeriodKind::fixed_days;
+}
+
 void
 read_settings(const Node &settings, Document *document)
 {
@@ -148,6 +167,16 @@ read_settings(const Node &settings, Document *document)
         if (node.key.ends_with("Url") && !valid_link(value))
             refuse(node.where, node.key + " must be an https:// address",
                    "http:// is accepted on localhost only.");
+        if (node.key == "unsubscribeUrl" && value.find_first_of("#<>\"") != value.npos)
+            refuse(node.where, "unsubscribeUrl must not contain any of # < > \"",
+                   "The customer's token is added to its query.");
+        if (node.key == "marketingConsent" && value != "opt-in" && value != "opt-out")
+            refuse(node.where,
+                   "marketingConsent must be \"opt-in\" or \"opt-out\", not " + in_quotes(value));
+        if (node.key == "promptCap" && !valid_cap(value))
+            refuse(node.where,
+                   "promptCap must be a number of prompts and of days, not " + in_quotes(value),
+                   "Write it like this: \"3 per 7d\".");
         if (node.key == "customerMetadataKey" &&
             (value.size() > 40 || value.find_first_of("[]") != value.npos))
             refuse(node.where,

@@ -8,6 +8,7 @@
 #include "core/json_text.hpp"
 #include "core/message.hpp"
 
+#include <algorithm>
 #include <new>
 #include <string>
 
@@ -130,6 +131,26 @@ render(std::string_view source, const char *name, const json &variables, Place p
     }
 }
 
+/* A URL that can stand between angle brackets in a header: http or https, of visible ASCII. */
+void
+check_header_url(std::string_view url, const char *name)
+{
+    bool fits = url.starts_with("https://") || url.starts_with("http://");
+    for (char c : url)
+        fits = fits && c > ' ' && c < 0x7f && c != '<' && c != '>' && c != '"';
+    if (!fits)
+        refuse(std::string(name) + ": not a URL that a header can hold");
+}
+
+/* The sender's address at the end of a page, before what closes it. */
+void
+add_html_foot(std::string_view postal_address, std::string *html)
+{
+    std::string foot = render("<p style=\"color: #666; font-size: small\">{{address}}</p>\n",
+                              "postal address", {{"address", postal_address}}, Place::html);
+    html->insert(std::min(html->rfind("</body>"), html->size()), foot);
+}
+
 /* A template that Resend hosts takes strings and numbers only. */
 json
 hosted_template(std::string_view id, const json &variables)
@@ -155,6 +176,13 @@ add_content(const EmailRequest &request, const json &variables, json *body)
     std::string text = render(request.text, "text", variables, Place::text);
     if (html.empty() && text.empty())
         refuse("the message has neither html nor text");
+    if (!request.postal_address.empty()) {
+        check_utf8(request.postal_address, "postal address");
+        if (!html.empty())
+            add_html_foot(request.postal_address, &html);
+        if (!text.empty())
+            text += "\n" + make_line(request.postal_address) + "\n";
+    }
     (*body)["subject"] = cut(subject, max_subject_bytes);
     if (!html.empty())
         (*body)["html"] = html;
@@ -173,6 +201,11 @@ request_body(const EmailRequest &request)
     if (!request.reply_to.empty()) {
         check_mailbox(request.reply_to, "reply_to");
         body["reply_to"] = request.reply_to;
+    }
+    if (!request.unsubscribe_url.empty()) {
+        check_header_url(request.unsubscribe_url, "unsubscribe_url");
+        body["headers"] = {{"List-Unsubscribe", "<" + std::string(request.unsubscribe_url) + ">"},
+                           {"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"}};
     }
     json variables = read_variables(request.variables);
     if (request.hosted_template.empty())

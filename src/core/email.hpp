@@ -21,6 +21,8 @@ struct EmailRequest {
     std::string_view text;            /* template text; may be empty if html is not */
     std::string_view hosted_template; /* name of a template hosted at Resend, or empty */
     std::string_view variables;       /* JSON object of strings, numbers, booleans, nulls */
+    std::string_view unsubscribe_url; /* for List-Unsubscribe; may be empty */
+    std::string_view postal_address;  /* foot of the message; may be empty */
 };
 
 struct EmailResult {
@@ -36,6 +38,9 @@ struct EmailResult {
  * variables, an unclosed brace or section, invalid UTF-8, an address that is none and
  * a text of more than 256 KiB are problems. Deterministic: equal input gives equal
  * bytes. The caller owns result->body.
+ *
+ * With an unsubscribe_url the message can be unsubscribed from with one click (RFC 8058). The
+ * postal address stands at the foot of html and text, but not of a hosted template.
  */
 void render_email(const EmailRequest &request, EmailResult *result) noexcept;
 

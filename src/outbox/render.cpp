@@ -41,6 +41,8 @@ SKENE_FUNCTION(skene_render_email)
         .text = view_argument(fcinfo, 5),
         .hosted_template = view_argument(fcinfo, 6),
         .variables = variables,
+        .unsubscribe_url = view_argument(fcinfo, 8),
+        .postal_address = view_argument(fcinfo, 9),
     };
     auto *result = static_cast<EmailResult *>(palloc0(sizeof(EmailResult)));
 

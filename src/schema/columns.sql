@@ -47,7 +47,8 @@ COMMENT ON COLUMN skene.templates.text IS 'Template text; null for none';
 COMMENT ON COLUMN skene.customers.user_id IS 'The applications own id of the account, as text';
 COMMENT ON COLUMN skene.customers.email IS 'Where prompts go; null: nobody is written to';
 COMMENT ON COLUMN skene.customers.name IS 'For prompts and people';
-COMMENT ON COLUMN skene.customers.attributes IS 'Whatever the application wants to keep with it';
+COMMENT ON COLUMN skene.customers.attributes IS
+    'Whatever the application wants to keep with it; marketing true or false is its consent';
 COMMENT ON COLUMN skene.customers.stripe_customer_id IS 'Customer at Stripe';
 COMMENT ON COLUMN skene.customers.locale IS 'Language, as the application gave it';
 COMMENT ON COLUMN skene.customers.time_zone IS 'Time zone, as the application gave it';
@@ -55,6 +56,8 @@ COMMENT ON COLUMN skene.customers.anchor IS
     'Where windows of a fixed number of days are counted from; set once, never moves';
 COMMENT ON COLUMN skene.customers.created_at IS 'When the row was written';
 COMMENT ON COLUMN skene.customers.updated_at IS 'When it last changed';
+COMMENT ON COLUMN skene.customers.unsubscribe_token IS
+    'Whoever knows it may unsubscribe the customer from marketing';
 
 COMMENT ON COLUMN skene.subscriptions.subscription_id IS
     'Id at Stripe; manual:USER for one set by hand';

@@ -25,8 +25,9 @@ COMMENT ON FUNCTION skene.prompt_steps(skene.prompts) IS
 CREATE FUNCTION skene.render_prompt(prompt skene.prompts, wanted text, recipient text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
-    template  skene.templates;
-    hosted    text;
+    template   skene.templates;
+    hosted     text;
+    variables  jsonb := skene.prompt_variables(prompt);
 BEGIN
     IF wanted LIKE 'resend:%' THEN
         hosted := substr(wanted, 8);
@@ -40,15 +41,32 @@ BEGIN
     RETURN skene.render_email(
         coalesce(skene.setting('emailFrom'), 'skene_gate <onboarding@resend.dev>'),
         recipient, skene.setting('replyTo'),
-        template.subject, template.html, template.text, hosted, skene.prompt_variables(prompt));
+        template.subject, template.html, template.text, hosted, variables,
+        variables->>'unsubscribe_url', skene.setting('postalAddress'));
 END
 $$;
 COMMENT ON FUNCTION skene.render_prompt(skene.prompts, text, text) IS
     'The bytes of a prompt''s e-mail: from a template, to an address; 22023 when the template is at fault';
 
--- The rows of a prompt, one for each message, each under a key of its own; one that would be due
--- after the end of the window is none. Returns how many there are.
-CREATE FUNCTION skene.enqueue_steps(prompt skene.prompts, address text) RETURNS integer
+-- Has a customer been asked often enough lately? The setting is like "3 per 7d", and counts
+-- prompts of all features that led to an e-mail.
+CREATE FUNCTION skene.over_cap(prompt skene.prompts) RETURNS text
+LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+    SELECT 'the cap of ' || array_to_string(cap, ' per ') || 'd is reached'
+      FROM regexp_matches(skene.setting('promptCap'), '^(\d+) per (\d+)d$') AS cap
+     WHERE (SELECT count(*) FROM skene.prompts p
+             WHERE p.user_id = $1.user_id AND p.prompt_id <> $1.prompt_id
+               AND p.state IN ('queued', 'sent')
+               AND p.created_at > skene.gate_time() - make_interval(hours => 24 * cap[2]::integer))
+           >= cap[1]::bigint
+$$;
+COMMENT ON FUNCTION skene.over_cap(skene.prompts) IS
+    'Why a prompt would be one too many for its customer; null when it is not';
+
+-- The rows of a prompt, one for each message, each under a key of its own. There is none for a
+-- message that would be due after the end of the window, or that the customer does not want.
+-- Returns how many there are.
+CREATE FUNCTION skene.enqueue_steps(prompt skene.prompts, customer skene.customers) RETURNS integer
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -57,40 +75,43 @@ DECLARE
 BEGIN
     INSERT INTO skene.outbox (provider, path, body, idempotency_key, next_attempt_at, user_id,
                               prompt_id, recipient, step, category)
-    SELECT 'resend', '/emails', skene.render_prompt(prompt, s.template, address),
-           'skene-' || gen_random_uuid(), now_at + s.after, prompt.user_id, prompt.prompt_id, address,
-           s.step, s.category
+    SELECT 'resend', '/emails', skene.render_prompt(prompt, s.template, customer.email),
+           'skene-' || gen_random_uuid(), now_at + s.after, prompt.user_id, prompt.prompt_id,
+           customer.email, s.step, s.category
       FROM skene.prompt_steps(prompt) s
-     WHERE s.after = '0' OR now_at + s.after < prompt.window_end
+     WHERE (s.after = '0' OR now_at + s.after < prompt.window_end)
+       AND skene.objection(customer, customer.email, s.category) IS NULL
      ORDER BY s.step;
     GET DIAGNOSTICS enqueued = ROW_COUNT;
     RETURN enqueued;
 END
 $$;
-COMMENT ON FUNCTION skene.enqueue_steps(skene.prompts, text) IS
+COMMENT ON FUNCTION skene.enqueue_steps(skene.prompts, skene.customers) IS
     'Renders the messages of a prompt into the outbox';
 
 -- Render a new prompt into the outbox, or say in its state why there is no e-mail.
 CREATE FUNCTION skene.enqueue_prompt() RETURNS trigger
 LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
 DECLARE
-    address    text := (SELECT c.email FROM skene.customers c WHERE c.user_id = NEW.user_id);
+    customer   skene.customers;
     new_state  text := 'suppressed';
     problem    text;
 BEGIN
+    SELECT * INTO customer FROM skene.customers c WHERE c.user_id = NEW.user_id;
     IF NOT EXISTS (SELECT FROM skene.prompt_steps(NEW)) THEN
         problem := 'the feature asks for no prompt';
     ELSIF NEW.kind IN ('limit_reached', 'not_entitled') AND skene.upgrade_plan(NEW) IS NULL THEN
         problem := 'no plan gives more of the feature';
-    ELSIF address IS NULL THEN
+    ELSIF customer.email IS NULL THEN
         new_state := 'no_address';
         problem := 'the customer has no e-mail address; skene_identify() adds one';
     ELSE
-        problem := skene.objection(address);
+        problem := coalesce(skene.objection(customer, customer.email, 'transactional'),
+                            skene.over_cap(NEW));
     END IF;
     IF problem IS NULL THEN
         BEGIN
-            IF skene.enqueue_steps(NEW, address) > 0 THEN
+            IF skene.enqueue_steps(NEW, customer) > 0 THEN
                 new_state := 'queued';
             ELSE
                 problem := 'the window ends before the first message is due';
@@ -131,7 +152,7 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
                         WHEN o.step > 1 AND p.state NOT IN ('queued', 'sent')
                         THEN 'the first message is ' || p.state
                         WHEN o.step > 1 AND p.window_end <= skene.gate_time() THEN 'the window is over'
-                        ELSE skene.objection(goes.address) END AS objection
+                        ELSE skene.objection(c, goes.address, o.category) END AS objection
               FROM skene.outbox o
               JOIN skene.prompts p ON p.prompt_id = o.prompt_id
               LEFT JOIN skene.customers c ON c.user_id = p.user_id,

@@ -41,9 +41,9 @@ COMMENT ON FUNCTION @extschema@.skene_my_usage() IS
 CREATE VIEW skene.role_rights (kind, object_kind, object_name) AS
 SELECT kind, 'function', unnest(functions)
   FROM (VALUES
-    ('app', '{skene_consume,skene_decide,skene_require,skene_refund,skene_consume_request,skene_check,skene_allows,skene_usage,skene_identify,skene_stripe_webhook}'::text[]),
+    ('app', '{skene_consume,skene_decide,skene_require,skene_refund,skene_consume_request,skene_check,skene_allows,skene_usage,skene_identify,skene_unsubscribe,skene_stripe_webhook}'::text[]),
     ('user', '{skene_my_consume,skene_my_check,skene_my_usage}'),
-    ('hook', '{skene_stripe_hook}'),
+    ('hook', '{skene_stripe_hook,skene_unsubscribe}'),
     ('viewer', '{skene_status}'),
     ('admin', '{skene_apply,skene_set_plan,skene_override,skene_grant,skene_set_usage,skene_audit,skene_pause,skene_resume,skene_retry,skene_cancel,skene_reset,skene_suppress,skene_unsuppress,skene_status}')
   ) AS f (kind, functions)

@@ -62,6 +62,11 @@ COMMENT ON TABLE skene.templates IS
 
 -- Customers ------------------------------------------------------------------
 
+-- 128 bits that nobody can guess.
+CREATE FUNCTION skene.new_token() RETURNS text
+LANGUAGE sql VOLATILE SET search_path TO pg_catalog, pg_temp AS
+$$ SELECT encode(substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16), 'hex') $$;
+
 CREATE TABLE skene.customers (
     user_id             skene.user_id PRIMARY KEY,
     email               text,
@@ -72,7 +77,8 @@ CREATE TABLE skene.customers (
     time_zone           text,
     anchor              timestamptz NOT NULL,
     created_at          timestamptz NOT NULL DEFAULT skene.gate_time(),
-    updated_at          timestamptz NOT NULL DEFAULT skene.gate_time()
+    updated_at          timestamptz NOT NULL DEFAULT skene.gate_time(),
+    unsubscribe_token   text COLLATE "C" NOT NULL DEFAULT skene.new_token() UNIQUE
 );
 COMMENT ON TABLE skene.customers IS 'Accounts that are limited and billed';
 

@@ -2,15 +2,11 @@
 -- function escapes them for where they stand (src/core/email*).
 
 CREATE FUNCTION skene.render_email(sender text, recipient text, reply_to text, subject text,
-                                   html text, text text, hosted_template text, variables jsonb)
+                                   html text, text text, hosted_template text, variables jsonb,
+                                   unsubscribe_url text, postal_address text)
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'skene_render_email';
-COMMENT ON FUNCTION skene.render_email(text, text, text, text, text, text, text, jsonb) IS
+COMMENT ON FUNCTION skene.render_email(text, text, text, text, text, text, text, jsonb, text, text) IS
 'The body of Resend''s POST /emails for a template and its variables; 22023 when the template is at fault';
-
-CREATE FUNCTION skene.setting(name text) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS
-$$ SELECT s.value FROM skene.settings s WHERE s.name = $1 $$;
-COMMENT ON FUNCTION skene.setting(text) IS 'A setting of the configuration document, null without';
 
 INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('upgrade_prompt', true,
 'You have reached your {{feature}} limit',
@@ -22,6 +18,7 @@ INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('up
 <p>Your <b>{{plan}}</b> plan includes {{usage_limit}} units of <b>{{feature}}</b>{{#resets_at}}; the next ones are there on {{resets_at}}{{/resets_at}}.</p>
 {{#upgrade_url}}<p><a href="{{upgrade_url}}" style="background: #1a56db; color: #fff; padding: .6em 1.2em; border-radius: .3em; text-decoration: none">Upgrade{{#upgrade_plan}} to {{upgrade_plan}}{{/upgrade_plan}}</a></p>{{/upgrade_url}}
 {{#product_name}}<p>{{product_name}}</p>{{/product_name}}
+{{#unsubscribe_url}}<p style="font-size: small"><a href="{{unsubscribe_url}}">Unsubscribe</a></p>{{/unsubscribe_url}}
 </body>
 </html>
 ',
@@ -34,7 +31,9 @@ Your {{plan}} plan includes {{usage_limit}} units of {{feature}}{{#resets_at}}; 
 Upgrade{{#upgrade_plan}} to {{upgrade_plan}}{{/upgrade_plan}}: {{upgrade_url}}
 {{/upgrade_url}}{{#product_name}}
 {{product_name}}
-{{/product_name}}');
+{{/product_name}}{{#unsubscribe_url}}
+Unsubscribe: {{unsubscribe_url}}
+{{/unsubscribe_url}}');
 
 INSERT INTO skene.templates (template, builtin, subject, html, text) VALUES ('past_due', true,
 'Your last payment failed',
@@ -119,6 +118,7 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
         'upgrade_plan', skene.upgrade_plan($1),
         'upgrade_url', skene.setting('upgradeUrl'),
         'billing_url', coalesce(skene.setting('billingUrl'), skene.setting('upgradeUrl')),
+        'unsubscribe_url', skene.unsubscribe_url(c),
         'product_name', skene.setting('productName'))
       FROM (SELECT) AS one
       LEFT JOIN skene.customers c ON c.user_id = $1.user_id
@@ -144,7 +144,7 @@ BEGIN
     LOOP
         BEGIN
             PERFORM skene.render_email('a@example.com', 'a@example.com', NULL, template.subject,
-                                       template.html, template.text, NULL, variables);
+                                       template.html, template.text, NULL, variables, NULL, NULL);
         EXCEPTION WHEN invalid_parameter_value THEN
             RAISE EXCEPTION 'template "%" cannot be rendered', template.template
                 USING ERRCODE = '22023', DETAIL = 'Problem in ' || SQLERRM || '.';

@@ -77,9 +77,10 @@ check_links(EmailRequest request)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    auto [from, to, reply_to, subject, html, text, hosted, variables] =
-        fuzz::split<8>(fuzz::as_text(data, size));
-    EmailRequest request{from, to, reply_to, subject, html, text, hosted, variables};
+    auto [from, to, reply_to, subject, html, text, hosted, variables, unsubscribe_url, postal] =
+        fuzz::split<10>(fuzz::as_text(data, size));
+    EmailRequest request{from, to,     reply_to,  subject,         html,
+                         text, hosted, variables, unsubscribe_url, postal};
 
     json body = render(request);
     if (body.is_null())
@@ -88,6 +89,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(body["to"] == json::array({to}));
     require(body["from"] == from && !has_controls(from));
     require(!body.contains("reply_to") || !has_controls(reply_to));
+    if (!unsubscribe_url.empty()) {
+        std::string header = body["headers"]["List-Unsubscribe"];
+        require(!has_controls(header) && header.find('>') == header.size() - 1);
+    }
     if (!hosted.empty()) {
         for (const auto &[name, value] : body["template"]["variables"].items())
             require(value.is_string() || value.is_number());
@@ -95,6 +100,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     std::string line = body["subject"];
     require(fuzz::is_message(line) && line.size() <= 998);
+    request.postal_address = {};
+    body = render(request);
     if (body.contains("html"))
         require(no_more_of("<>\"'", body["html"].get<std::string>(), html));
     check_links(request);

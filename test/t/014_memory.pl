@@ -38,8 +38,8 @@ SELECT count(*) FROM skene_apply('{"features": {"many": {"limit": {"free": 10000
 SELECT skene_apply('{"features": {"many": {"limit": ');
 SELECT skene_apply('{"features": {"many": {"period": "30d", "limits": {}}}}');
 SELECT skene_stripe_webhook('{}', 't=1,v1=00');
-SELECT length(skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi {{name}}', NULL, 'Hello {{name}}', NULL, '{"name": "x"}'));
-SELECT skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi', NULL, 'before {{#name}}', NULL, '{}');
+SELECT length(skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi {{name}}', NULL, 'Hello {{name}}', NULL, '{"name": "x"}', 'https://a.test/?token=1', 'a'));
+SELECT skene.render_email('a@a.test', 'b@b.test', NULL, 'Hi', NULL, 'before {{#name}}', NULL, '{}', NULL, NULL);
 SELECT count(*) FROM skene_status();
 SQL
 my $held = "SELECT 'held ' || sum(used_bytes) FROM pg_backend_memory_contexts;\n";

@@ -109,4 +109,49 @@ $session->quit;
 sql(q{SELECT skene_consume('good', 'warned', 8)});
 prompts_are('good', 'warned warning queued 0', 'a reset and a fold at once end in order');
 
+# A sequence, in time -------------------------------------------------------------------
+
+sub travel
+{
+	sql("ALTER SYSTEM SET skene_gate.clock_offset = '$_[0]'");
+	$node->reload;
+	return;
+}
+
+# Test which messages of a customer come to be captured.
+sub captured
+{
+	my ($user, $expected, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return becomes(qq{SELECT string_agg(step || ' ' || state, ', ' ORDER BY step) FROM skene.mailbox
+		WHERE user_id = '$user'}, $expected, $test);
+}
+
+sql(q{SELECT count(*) FROM skene_apply($$ {
+	"features": { "sheet": { "limit": { "free": 0, "pro": 50 }, "period": "30d",
+		"prompt": { "sequence": [ { "after": "0" }, { "after": "2d" }, { "after": "6d" } ] } } },
+	"settings": { "unsubscribeUrl": "https://acme.test/stop" } } $$)});
+for my $user (qw(slow quit paid))
+{
+	sql("SELECT skene_identify('$user', '$user\@example.com')");
+	sql("SELECT skene_consume('$user', 'sheet')");
+	captured($user, '1 captured, 2 pending, 3 pending', "$user: the first message at once");
+}
+is(sql('SELECT pending, scheduled FROM skene_status()'), '0|6', 'the others are not yet due');
+travel('47h');
+sql(q{SELECT skene_unsubscribe((SELECT substring(text FROM 'token=([0-9a-f]+)') FROM skene.mailbox
+	WHERE user_id = 'quit' AND step = 1))});
+sql(q{SELECT skene_set_plan('paid', 'pro')});
+captured('slow', '1 captured, 2 pending, 3 pending', 'an hour before its time the second one waits');
+travel('49h');
+captured('slow', '1 captured, 2 captured, 3 pending', 'then it goes');
+captured('quit', '1 captured, 2 cancelled, 3 pending', 'not to who has unsubscribed');
+captured('paid', '1 captured, 2 cancelled, 3 pending', 'nor to who has paid');
+travel('145h');
+captured('slow', '1 captured, 2 captured, 3 captured', 'and the third');
+captured($_, '1 captured, 2 cancelled, 3 cancelled', "$_: no more") for qw(quit paid);
+is(sql('SELECT pending, scheduled FROM skene_status()'), '0|0', 'nothing is left');
+is(sql(q{SELECT emails FROM skene.funnel WHERE feature = 'sheet'}), '3', 'the funnel counts prompts');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/token/, 'no token is in the log');
+
 done_testing();

@@ -400,6 +400,11 @@ TEST(ConfigDocument, ReadsSettings)
     expect_refused({
         {"{settings:{billingUrl:'http://a.example'}}",
          "1:23 billingUrl must be an https:// address", "localhost only"},
+        {"{settings:{unsubscribeUrl:'https://a.example/#x'}}",
+         "1:27 unsubscribeUrl must not contain any of # < > \"", "query"},
+        {"{settings:{marketingConsent:'yes'}}",
+         "1:29 marketingConsent must be \"opt-in\" or \"opt-out\", not \"yes\"", ""},
+        {"{settings:{promptCap:3}}", "1:22 promptCap must be a string, not a number", ""},
         {"{settings:{emailfrom:'x'}}", "1:12 unknown key \"emailfrom\" in settings",
          "Did you mean \"emailFrom\"?"},
         {"{settings:{zzz:'x'}}", "1:12 unknown key \"zzz\" in settings", "emailFrom, replyTo,"},
@@ -417,6 +422,18 @@ TEST(ConfigDocument, ReadsSettings)
          "1:32 customerMetadataKey must have at most 40 characters and no square brackets",
          "Stripe"},
     });
+}
+
+TEST(ConfigDocument, ReadsTheCapOfPrompts)
+{
+    for (const char *cap : {"1 per 1d", "3 per 7d", "9999 per 3660d"})
+        EXPECT_EQ(parse("{settings:{promptCap:'" + std::string(cap) + "'}}").problem, "") << cap;
+    for (const char *cap :
+         {"3", "0 per 7d", "03 per 7d", "3 per week", "3 per 7", "3  per 7d", " 3 per 7d",
+          "3 per 7d ", "-3 per 7d", "10000 per 7d", "3 per 0d", " per 7d"})
+        EXPECT_EQ(parse("{settings:{promptCap:'" + std::string(cap) + "'}}").problem,
+                  "1:22 promptCap must be a number of prompts and of days, not \"" +
+                      std::string(cap) + "\"");
 }
 
 TEST(ConfigDocument, RefusesRootsThatAreNoDocument)

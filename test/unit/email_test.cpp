@@ -562,3 +562,41 @@ TEST(Address, KeepsTheSizesOfTheStandard)
     EXPECT_TRUE(valid_address(longest));
     EXPECT_FALSE(valid_address(longest + "c"));
 }
+
+TEST(Email, CanBeUnsubscribedFromWithOneClick)
+{
+    EmailRequest request = plain_request();
+    EXPECT_EQ(part(request, "headers"), "-");
+    request.unsubscribe_url = "https://acme.example/stop?a=1&token=0123";
+    EXPECT_EQ(json::parse(render(request))["headers"],
+              json::parse(R"({"List-Unsubscribe": "<https://acme.example/stop?a=1&token=0123>",
+                              "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"})"));
+    request.hosted_template = "welcome";
+    EXPECT_EQ(json::parse(render(request))["headers"].size(), 2U);
+    for (const char *url :
+         {"javascript:alert(1)", "acme.example", "https://a b", "https://a>",
+          "https://a\r\nBcc: b@example.com", "https://a\"b", "https://\xc3\xa9"}) {
+        request.unsubscribe_url = url;
+        EXPECT_EQ(render(request), "<unsubscribe_url: not a URL that a header can hold>") << url;
+    }
+}
+
+TEST(Email, EndsWithThePostalAddress)
+{
+    EmailRequest request = plain_request();
+    request.html = "<html><body>Hello {{name}}</body>\n</html>";
+    request.variables = R"({"name": "</body>"})";
+    request.postal_address = "Acme <&> Sons, {{name}}";
+    EXPECT_EQ(part(request, "html"),
+              "<html><body>Hello &lt;/body&gt;<p style=\"color: #666; font-size: small\">"
+              "Acme &lt;&amp;&gt; Sons, {{name}}</p>\n</body>\n</html>");
+    EXPECT_EQ(part(request, "text"), "Hello there\nAcme <&> Sons, {{name}}\n");
+    request.html = "Hello";
+    EXPECT_TRUE(part(request, "html").starts_with("Hello<p "));
+    request.text = {};
+    EXPECT_EQ(json::parse(render(request)).count("text"), 0U);
+    request.postal_address = "a\nb";
+    EXPECT_NE(part(request, "html").find("</p>"), std::string::npos);
+    request.postal_address = "\xff";
+    EXPECT_EQ(render(request), "<postal address: not valid UTF-8>");
+}
