@@ -213,6 +213,18 @@ SELECT pg_temp.denied('often', 'sheet', 'not_entitled');
 RESET skene_gate.clock_offset;
 SELECT count(*) FROM skene_apply('{"settings": {"promptCap": "9 per 1d"}}');
 
+-- Languages: the nearest text of our own.
+SELECT name, action FROM skene_apply('{"templates": {"upgrade_prompt": {"subject": "Hello", "text": "x", "locales": {
+  "de": {"subject": "Hallo", "text": "x"}, "de-AT": {"subject": "Servus", "text": "x"}}}}}');
+SELECT locale, skene_identify('lang' || n, 'l@example.com', locale => locale), pg_temp.denied('lang' || n)
+  FROM unnest('{de-AT,de_at,de-CH,de,DE,fr,den,de-AT-1996}'::text[]) WITH ORDINALITY AS l (locale, n);
+SELECT c.locale, m.subject FROM skene.mailbox m JOIN skene.customers c USING (user_id)
+ WHERE m.user_id LIKE 'lang%' ORDER BY m.outbox_id;
+SAVEPOINT wrong;
+SELECT skene_apply('{"templates": {"upgrade_prompt": {"subject": "Hello", "text": "x", "locales": {
+  "de": {"subject": "Hallo", "text": "{{nmae}}"}}}}}');
+ROLLBACK TO wrong;
+
 SAVEPOINT wrong;
 SELECT skene_suppress(NULL);
 ROLLBACK TO wrong;

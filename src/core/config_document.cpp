@@ -27,7 +27,8 @@ constexpr size_t max_plans = 1000;
 
 constexpr std::string_view sections[] = {"plans", "features", "templates", "settings", "loops"};
 constexpr std::string_view plan_keys[] = {"default", "rank", "prices"};
-constexpr std::string_view template_keys[] = {"subject", "html", "text"};
+constexpr std::string_view template_keys[] = {"subject", "html", "text", "locales"};
+constexpr std::string_view locale_keys[] = {"subject", "html", "text"};
 constexpr std::string_view setting_names[] = {
     "emailFrom",        "replyTo",   "upgradeUrl",         "billingUrl",
     "unsubscribeUrl",   "timeZone",  "productName",        "postalAddress",
@@ -98,6 +99,42 @@ imply_plans(Document *document)
     document->plans["paid"] = {1, false, {"*"}};
 }
 
+/* A language, and perhaps a country and more: de, de-AT, zh-Hant-TW. */
+bool
+valid_locale(std::string_view locale)
+{
+    constexpr size_t longest = 35; /* RFC 5646, 4.4.1 */
+    size_t part = 0;               /* characters of the current one */
+    bool first = true;
+    for (char c : locale) {
+        if (c == '-') {
+            if (part < (first ? 2 : 1))
+                return false;
+            first = false;
+            part = 0;
+        } else if (!is_ascii_letter(c) && (first || !is_digit(c))) {
+            return false;
+        } else if (++part > 8) {
+            return false;
+        }
+    }
+    return part >= (first ? 2U : 1U) && locale.size() <= longest;
+}
+
+TemplateText
+read_template_text(const Node &node, const std::string &what)
+{
+    TemplateText read;
+    read.subject = string_of(required(node, "subject", what), "subject");
+    if (const Node *html = node.find("html"); html && html->kind != NodeKind::null)
+        read.html = string_of(*html, "html");
+    if (const Node *text = node.find("text"); text && text->kind != NodeKind::null)
+        read.text = string_of(*text, "text");
+    if (!read.html && !read.text)
+        refuse(node.where, what + " needs \"html\" or \"text\"");
+    return read;
+}
+
 void
 read_templates(const Node &templates, Document *document)
 {
@@ -110,13 +147,18 @@ read_templates(const Node &templates, Document *document)
                    "Names that begin with resend: are templates hosted at Resend.");
         check_keys(node, what, template_keys);
         Template declared;
-        declared.subject = string_of(required(node, "subject", what), "subject");
-        if (const Node *html = node.find("html"); html && html->kind != NodeKind::null)
-            declared.html = string_of(*html, "html");
-        if (const Node *text = node.find("text"); text && text->kind != NodeKind::null)
-            declared.text = string_of(*text, "text");
-        if (!declared.html && !declared.text)
-            refuse(node.where, what + " needs \"html\" or \"text\"");
+        declared.text = read_template_text(node, what);
+        if (const Node *locales = node.find("locales")) {
+            check_object(*locales, "locales of " + what);
+            for (const Node &locale : locales->children) {
+                std::string which = "locale " + in_quotes(locale.key) + " of " + what;
+                if (!valid_locale(locale.key))
+                    refuse(locale.key_where, "invalid locale " + in_quotes(locale.key),
+                           "Write a language, such as \"de\", or one with a country: \"de-AT\".");
+                check_keys(locale, which, locale_keys);
+                declared.locales.emplace(locale.key, read_template_text(locale, which));
+            }
+        }
         document->templates.emplace(node.key, std::move(declared));
     }
 }
@@ -212,6 +254,16 @@ nullable(const std::optional<std::string> &text)
     return text ? Json(*text) : Json(nullptr);
 }
 
+Json
+template_row(const std::string &name, const std::string &locale, const TemplateText &text)
+{
+    return {{"template", name},
+            {"locale", locale},
+            {"subject", text.subject},
+            {"html", nullable(text.html)},
+            {"text", nullable(text.text)}};
+}
+
 } // namespace
 
 Document
@@ -286,12 +338,11 @@ write_document(const Document &document)
                                             {"period", feature.period},
                                             {"usage_limit", amount ? Json(*amount) : Json()}});
     }
-    for (const auto &[name, declared] : document.templates)
-        rows["templates"].push_back({{"template", name},
-                                     {"locale", ""},
-                                     {"subject", declared.subject},
-                                     {"html", nullable(declared.html)},
-                                     {"text", nullable(declared.text)}});
+    for (const auto &[name, declared] : document.templates) {
+        rows["templates"].push_back(template_row(name, "", declared.text));
+        for (const auto &[locale, text] : declared.locales)
+            rows["templates"].push_back(template_row(name, locale, text));
+    }
     for (const auto &[name, value] : document.settings)
         rows["settings"].push_back({{"name", name}, {"value", value}});
     return rows.dump();

@@ -40,10 +40,15 @@ struct Feature {
     bool prompt_when_reached = false;           /* not first at a denial */
 };
 
-struct Template {
+struct TemplateText {
     std::string subject;
     std::optional<std::string> html;
     std::optional<std::string> text;
+};
+
+struct Template {
+    TemplateText text;                           /* for every other language */
+    std::map<std::string, TemplateText> locales; /* by tag, such as de-AT */
 };
 
 /* All that a document says, by name; paid and other shorthands are resolved. */

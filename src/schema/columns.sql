@@ -37,7 +37,7 @@ COMMENT ON COLUMN skene.settings.name IS
 COMMENT ON COLUMN skene.settings.value IS 'As in the configuration document';
 
 COMMENT ON COLUMN skene.templates.template IS 'Name by which prompts refer to it';
-COMMENT ON COLUMN skene.templates.locale IS 'Language; empty for all';
+COMMENT ON COLUMN skene.templates.locale IS 'Language, de or de-AT; empty for all others';
 COMMENT ON COLUMN skene.templates.builtin IS
     'Did it come with the extension? Such rows are not dumped';
 COMMENT ON COLUMN skene.templates.subject IS 'Template text';

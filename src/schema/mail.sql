@@ -32,8 +32,13 @@ BEGIN
     IF wanted LIKE 'resend:%' THEN
         hosted := substr(wanted, 8);
     ELSE
-        SELECT * INTO template FROM skene.templates t
-         WHERE t.template = wanted ORDER BY t.builtin, t.locale <> '' LIMIT 1;
+        -- our own before the built-in one; then de-AT, de, and the one for all
+        SELECT t.* INTO template FROM skene.templates t
+          LEFT JOIN skene.customers c ON c.user_id = prompt.user_id
+         WHERE t.template = wanted
+           AND (t.locale = ''
+                OR starts_with(lower(replace(c.locale, '_', '-')) || '-', lower(t.locale) || '-'))
+         ORDER BY t.builtin, length(t.locale) DESC, t.locale LIMIT 1;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'template "%" does not exist', wanted USING ERRCODE = '22023';
         END IF;

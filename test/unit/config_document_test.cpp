@@ -424,6 +424,33 @@ TEST(ConfigDocument, ReadsSettings)
     });
 }
 
+TEST(ConfigDocument, ReadsTemplatesByLocale)
+{
+    Parsed parsed = parse("{templates:{t:{subject:'s',text:'x',locales:{de:{subject:'d',text:'y'},"
+                          "'zh-Hant-TW':{subject:'z',html:'h'}}}}}");
+    EXPECT_EQ(parsed.problem, "");
+    EXPECT_EQ(parsed.document["templates"], json::parse(R"(
+        [{"template": "t", "locale": "", "subject": "s", "html": null, "text": "x"},
+         {"template": "t", "locale": "de", "subject": "d", "html": null, "text": "y"},
+         {"template": "t", "locale": "zh-Hant-TW", "subject": "z", "html": "h", "text": null}])"));
+    for (const char *locale : {"d", "de_AT", "de-", "-de", "", "1a", "deutschland", "de-austria12",
+                               "de--at", "aa-a2345678-b2345678-c2345678-d234"})
+        EXPECT_EQ(parse("{templates:{t:{subject:'s',text:'x',locales:{'" + std::string(locale) +
+                        "':{subject:'d',text:'y'}}}}}")
+                      .problem,
+                  "1:46 invalid locale \"" + std::string(locale) + "\"");
+    expect_refused({
+        {"{templates:{t:{subject:'s',text:'x',locales:{de:{text:'y'}}}}}",
+         "1:49 locale \"de\" of template \"t\" needs \"subject\"", ""},
+        {"{templates:{t:{subject:'s',text:'x',locales:{de:{subject:'y'}}}}}",
+         "1:49 locale \"de\" of template \"t\" needs \"html\" or \"text\"", ""},
+        {"{templates:{t:{subject:'s',text:'x',locales:{de:{subject:'y',locales:{}}}}}}",
+         "1:62 unknown key \"locales\" in locale \"de\" of template \"t\"", ""},
+        {"{templates:{t:{subject:'s',text:'x',locales:['de']}}}",
+         "1:45 locales of template \"t\" must be an object, not an array", ""},
+    });
+}
+
 TEST(ConfigDocument, ReadsTheCapOfPrompts)
 {
     for (const char *cap : {"1 per 1d", "3 per 7d", "9999 per 3660d"})
