@@ -214,15 +214,39 @@ RESET skene_gate.clock_offset;
 SELECT count(*) FROM skene_apply('{"settings": {"promptCap": "9 per 1d"}}');
 
 -- Languages: the nearest text of our own.
+SAVEPOINT languages;
 SELECT name, action FROM skene_apply('{"templates": {"upgrade_prompt": {"subject": "Hello", "text": "x", "locales": {
   "de": {"subject": "Hallo", "text": "x"}, "de-AT": {"subject": "Servus", "text": "x"}}}}}');
 SELECT locale, skene_identify('lang' || n, 'l@example.com', locale => locale), pg_temp.denied('lang' || n)
   FROM unnest('{de-AT,de_at,de-CH,de,DE,fr,den,de-AT-1996}'::text[]) WITH ORDINALITY AS l (locale, n);
 SELECT c.locale, m.subject FROM skene.mailbox m JOIN skene.customers c USING (user_id)
  WHERE m.user_id LIKE 'lang%' ORDER BY m.outbox_id;
-SAVEPOINT wrong;
 SELECT skene_apply('{"templates": {"upgrade_prompt": {"subject": "Hello", "text": "x", "locales": {
   "de": {"subject": "Hallo", "text": "{{nmae}}"}}}}}');
+ROLLBACK TO languages;
+
+-- A preview sends and writes nothing.
+SELECT count(*) FROM skene_apply('{"settings": {"unsubscribeUrl": "https://acme.example/stop"}}');
+SELECT skene_identify('looked', 'looked@example.com', 'Ada'), skene_consume('looked', 'sheet', 3), skene_identify('homeless');
+CREATE TEMP TABLE before AS SELECT (SELECT count(*) FROM skene.prompts) AS prompts, (SELECT count(*) FROM skene.outbox) AS outbox;
+SELECT step, sender, recipient, subject, category, text LIKE '%token=%' AS linked FROM skene_preview('looked', 'sheet');
+SELECT recipient IS NULL AS nobody, subject, html LIKE '%sheet%' AS html FROM skene_preview('homeless', 'sheet') WHERE step = 3;
+SELECT subject, text LIKE '%{{%' AS unfilled FROM skene_preview('never seen', 'export');
+SELECT count(*) FROM skene_preview('looked', 'quiet');
+UPDATE skene.subscriptions SET status = 'past_due', past_due_since = skene.gate_time() - interval '8 days' WHERE user_id = 'owing';
+SELECT subject FROM skene_preview('owing', 'sheet');
+SELECT count(*) FROM skene_preview(42, 'sheet') a, skene_preview('00000000-0000-0000-0000-000000000000'::uuid, 'export') b;
+SELECT b.prompts = (SELECT count(*) FROM skene.prompts) AND b.outbox = (SELECT count(*) FROM skene.outbox) AS nothing_written
+  FROM before b;
+SAVEPOINT wrong;
+SELECT * FROM skene_preview(NULL, 'sheet');
+ROLLBACK TO wrong;
+SELECT * FROM skene_preview('looked', NULL);
+ROLLBACK TO wrong;
+SELECT * FROM skene_preview('looked', 'shet');
+ROLLBACK TO wrong;
+UPDATE skene.features SET prompt_template = 'none' WHERE feature = 'export';
+SELECT * FROM skene_preview('looked', 'export');
 ROLLBACK TO wrong;
 
 SAVEPOINT wrong;

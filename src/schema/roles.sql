@@ -45,7 +45,7 @@ SELECT kind, 'function', unnest(functions)
     ('user', '{skene_my_consume,skene_my_check,skene_my_usage}'),
     ('hook', '{skene_stripe_hook,skene_unsubscribe}'),
     ('viewer', '{skene_status}'),
-    ('admin', '{skene_apply,skene_set_plan,skene_override,skene_grant,skene_set_usage,skene_audit,skene_pause,skene_resume,skene_retry,skene_cancel,skene_reset,skene_suppress,skene_unsuppress,skene_status}')
+    ('admin', '{skene_apply,skene_set_plan,skene_override,skene_grant,skene_set_usage,skene_audit,skene_pause,skene_resume,skene_retry,skene_cancel,skene_reset,skene_preview,skene_suppress,skene_unsuppress,skene_status}')
   ) AS f (kind, functions)
 UNION ALL
 SELECT kind, 'relation', unnest(relations)
