@@ -14,20 +14,12 @@ install($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-# Test that a query comes to return this.
-sub becomes
-{
-	my ($query, $expected, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query, $expected), $test) || diag(sql($query));
-}
-
 # Test that a customer's prompts come to be these: feature, kind, state, denials, subject.
 sub prompts_are
 {
 	my ($user, $expected, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return becomes(qq{
+	return becomes($node, qq{
 		SELECT string_agg(concat_ws(' ', p.feature, p.kind, p.state, p.denials), ', ' ORDER BY p.prompt_id)
 		  FROM skene.prompts p WHERE p.user_id = '$user'}, $expected, $test);
 }
@@ -94,7 +86,7 @@ sql(q{SELECT skene_identify('bad', 'bad@example.com'), skene_identify('good', 'g
 sql(q{ALTER TABLE skene.prompts ADD CONSTRAINT never CHECK (user_id <> 'bad')});
 sql(q{SELECT skene_consume('bad', 'reached', 5), skene_consume('good', 'reached', 5)});
 prompts_are('good', 'reached limit_reached queued 0', 'beside one that fails');
-becomes(q{SELECT used FROM skene.usage WHERE user_id = 'bad'}, '5', 'the usage is folded');
+becomes($node, q{SELECT used FROM skene.usage WHERE user_id = 'bad'}, '5', 'the usage is folded');
 like(sql('SELECT last_error FROM skene_status()'), qr/never/, 'and the status says what was wrong');
 sql(q{ALTER TABLE skene.prompts DROP CONSTRAINT never});
 
@@ -123,7 +115,7 @@ sub captured
 {
 	my ($user, $expected, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return becomes(qq{SELECT string_agg(step || ' ' || state, ', ' ORDER BY step) FROM skene.mailbox
+	return becomes($node, qq{SELECT string_agg(step || ' ' || state, ', ' ORDER BY step) FROM skene.mailbox
 		WHERE user_id = '$user'}, $expected, $test);
 }
 
