@@ -205,6 +205,9 @@ COMMENT ON FUNCTION @extschema@.skene_apply(text, boolean, boolean) IS
 'Merge a configuration document, JSON or TypeScript, into the configuration and return what changes. Nothing is removed unless prune is true, except entitlements of a feature that the document names; dry_run only returns. An unchanged document writes nothing. Errors: 22023 with line and column. Example: SELECT * FROM skene_apply(''{"features": {"export": {"limit": {"free": 5, "paid": null}, "period": "30d"}}}'')';
 
 CREATE FUNCTION skene.setting(name text) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS
-$$ SELECT s.value FROM skene.settings s WHERE s.name = $1 $$;
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT s.value FROM skene.settings s WHERE s.name = $1);
+END
+$$;
 COMMENT ON FUNCTION skene.setting(text) IS 'A setting of the configuration document, null without';

@@ -21,31 +21,37 @@ $$;
 -- Why a customer must not be written to at an address; null when it may be. What is not said
 -- about marketing is decided by the setting marketingConsent; anything but true is no.
 CREATE FUNCTION skene.objection(customer skene.customers, address text, category text) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT why
-      FROM (SELECT 1, 'the address is suppressed' || coalesce(': ' || s.reason, '')
-              FROM skene.suppressions s
-             WHERE s.address_hash = skene.address_hash($2) AND s.category = 'all'
-            UNION ALL
-            SELECT 2, 'the address has unsubscribed from marketing' FROM skene.suppressions s
-             WHERE s.address_hash = skene.address_hash($2) AND s.category = 'marketing'
-               AND $3 = 'marketing'
-            UNION ALL
-            SELECT 3, 'the customer has not agreed to marketing'
-             WHERE $3 = 'marketing'
-               AND CASE WHEN ($1).attributes->>'marketing' IS NULL
-                        THEN skene.setting('marketingConsent') = 'opt-in'
-                        ELSE ($1).attributes->'marketing' <> 'true' END) AS o (priority, why)
-     ORDER BY priority LIMIT 1
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT why
+          FROM (SELECT 1, 'the address is suppressed' || coalesce(': ' || s.reason, '')
+                  FROM skene.suppressions s
+                 WHERE s.address_hash = skene.address_hash($2) AND s.category = 'all'
+                UNION ALL
+                SELECT 2, 'the address has unsubscribed from marketing' FROM skene.suppressions s
+                 WHERE s.address_hash = skene.address_hash($2) AND s.category = 'marketing'
+                   AND $3 = 'marketing'
+                UNION ALL
+                SELECT 3, 'the customer has not agreed to marketing'
+                 WHERE $3 = 'marketing'
+                   AND CASE WHEN ($1).attributes->>'marketing' IS NULL
+                            THEN skene.setting('marketingConsent') = 'opt-in'
+                            ELSE ($1).attributes->'marketing' <> 'true' END) AS o (priority, why)
+         ORDER BY priority LIMIT 1);
+END
 $$;
 COMMENT ON FUNCTION skene.objection(skene.customers, text, text) IS
     'Why a message of a category may not be sent to a customer at an address; null when it may be';
 
 -- Where a customer can unsubscribe; null without the setting.
 CREATE FUNCTION skene.unsubscribe_url(customer skene.customers) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT page || CASE WHEN page LIKE '%?%' THEN '&' ELSE '?' END || 'token=' || ($1).unsubscribe_token
-      FROM skene.setting('unsubscribeUrl') AS page
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT page || CASE WHEN page LIKE '%?%' THEN '&' ELSE '?' END || 'token=' || ($1).unsubscribe_token
+          FROM skene.setting('unsubscribeUrl') AS page);
+END
 $$;
 COMMENT ON FUNCTION skene.unsubscribe_url(skene.customers) IS
     'The page of the setting unsubscribeUrl, with the customer''s token';

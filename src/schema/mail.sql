@@ -1,23 +1,28 @@
 -- mail.sql: from a prompt to rows of the outbox, and whether they may still go when they are
 -- leased. Bytes and key of a row freeze with its first attempt: until then it may be rendered
--- anew, for nobody has seen it.
+-- anew, for nobody has seen it. What is called for each prompt is plpgsql, here and beside: it
+-- keeps its plans, where an SQL function is planned at each call.
 
 -- Whoever owes a payment is asked for it, in words of its own, and never to upgrade; a warning
 -- comes before there is anything to ask for. The first message answers what the customer has
 -- just done, later ones are marketing. Days are of 24 hours, as those of windows.
 CREATE FUNCTION skene.prompt_steps(prompt skene.prompts)
 RETURNS TABLE (step integer, after interval, template text, category text)
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT m.place::integer, make_interval(hours => 24 * rtrim(m.step->>'after', 'd')::integer),
-           m.step->>'template', CASE m.place WHEN 1 THEN 'transactional' ELSE 'marketing' END
-      FROM skene.features f,
-           jsonb_array_elements(CASE
-               WHEN $1.kind = 'past_due' THEN '[{"after": "0", "template": "past_due"}]'
-               WHEN $1.kind = 'warning' THEN '[{"after": "0", "template": "limit_warning"}]'
-               ELSE coalesce(f.prompt_sequence,
-                             jsonb_build_array(jsonb_build_object('after', '0', 'template', f.prompt_template)))
-           END) WITH ORDINALITY AS m (step, place)
-     WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT m.place::integer, make_interval(hours => 24 * rtrim(m.step->>'after', 'd')::integer),
+               m.step->>'template', CASE m.place WHEN 1 THEN 'transactional' ELSE 'marketing' END
+          FROM skene.features f,
+               jsonb_array_elements(CASE
+                   WHEN $1.kind = 'past_due' THEN '[{"after": "0", "template": "past_due"}]'
+                   WHEN $1.kind = 'warning' THEN '[{"after": "0", "template": "limit_warning"}]'
+                   ELSE coalesce(f.prompt_sequence,
+                                 jsonb_build_array(jsonb_build_object('after', '0', 'template', f.prompt_template)))
+               END) WITH ORDINALITY AS m (step, place)
+         WHERE f.feature = $1.feature AND f.prompt_provider IS NOT NULL;
+END
 $$;
 COMMENT ON FUNCTION skene.prompt_steps(skene.prompts) IS
     'The messages of a prompt: how long after it, and from which template; none when its feature asks for no prompt';
@@ -56,14 +61,17 @@ COMMENT ON FUNCTION skene.render_prompt(skene.prompts, text, text) IS
 -- Has a customer been asked often enough lately? The setting is like "3 per 7d", and counts
 -- prompts of all features that led to an e-mail.
 CREATE FUNCTION skene.over_cap(prompt skene.prompts) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT 'the cap of ' || array_to_string(cap, ' per ') || 'd is reached'
-      FROM regexp_matches(skene.setting('promptCap'), '^(\d+) per (\d+)d$') AS cap
-     WHERE (SELECT count(*) FROM skene.prompts p
-             WHERE p.user_id = $1.user_id AND p.prompt_id <> $1.prompt_id
-               AND p.state IN ('queued', 'sent')
-               AND p.created_at > skene.gate_time() - make_interval(hours => 24 * cap[2]::integer))
-           >= cap[1]::bigint
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT 'the cap of ' || array_to_string(cap, ' per ') || 'd is reached'
+          FROM regexp_matches(skene.setting('promptCap'), '^(\d+) per (\d+)d$') AS cap
+         WHERE (SELECT count(*) FROM skene.prompts p
+                 WHERE p.user_id = $1.user_id AND p.prompt_id <> $1.prompt_id
+                   AND p.state IN ('queued', 'sent')
+                   AND p.created_at > skene.gate_time() - make_interval(hours => 24 * cap[2]::integer))
+               >= cap[1]::bigint);
+END
 $$;
 COMMENT ON FUNCTION skene.over_cap(skene.prompts) IS
     'Why a prompt would be one too many for its customer; null when it is not';

@@ -79,55 +79,61 @@ Plan {{upgrade_plan}} includes more: {{upgrade_url}}
 
 -- The next plan that gives a customer more of the prompt's feature, null at the top.
 CREATE FUNCTION skene.upgrade_plan(prompt skene.prompts) RETURNS text
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT u.plan
-      FROM skene.features f
-      JOIN skene.entitlements g ON g.feature = f.feature AND g.period = f.period
-      JOIN skene.plans u ON u.plan = g.plan
-      LEFT JOIN skene.plans p ON p.plan = $1.plan
-      LEFT JOIN skene.entitlements e
-             ON e.plan = $1.plan AND e.feature = f.feature AND e.period = f.period
-      LEFT JOIN skene.overrides o
-             ON o.user_id = $1.user_id AND o.feature = f.feature
-            AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
-     WHERE f.feature = $1.feature AND u.rank > coalesce(p.rank, 0)
-       AND (g.usage_limit IS NULL OR g.usage_limit > coalesce(o.usage_limit, e.usage_limit, 0))
-     ORDER BY u.rank, u.plan LIMIT 1
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT u.plan
+          FROM skene.features f
+          JOIN skene.entitlements g ON g.feature = f.feature AND g.period = f.period
+          JOIN skene.plans u ON u.plan = g.plan
+          LEFT JOIN skene.plans p ON p.plan = $1.plan
+          LEFT JOIN skene.entitlements e
+                 ON e.plan = $1.plan AND e.feature = f.feature AND e.period = f.period
+          LEFT JOIN skene.overrides o
+                 ON o.user_id = $1.user_id AND o.feature = f.feature
+                AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
+         WHERE f.feature = $1.feature AND u.rank > coalesce(p.rank, 0)
+           AND (g.usage_limit IS NULL OR g.usage_limit > coalesce(o.usage_limit, e.usage_limit, 0))
+         ORDER BY u.rank, u.plan LIMIT 1);
+END
 $$;
 COMMENT ON FUNCTION skene.upgrade_plan(skene.prompts) IS
     'The lowest plan above a prompt''s that gives more of its feature; null when none does';
 
 -- What the templates may use, for one prompt.
 CREATE FUNCTION skene.prompt_variables(prompt skene.prompts) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT jsonb_build_object(
-        'user_id', $1.user_id, 'name', c.name, 'email', c.email, 'feature', $1.feature,
-        'plan', $1.plan, 'denials', $1.denials,
-        'used', coalesce((SELECT t.used FROM skene.usage_totals t
-                           WHERE t.user_id = $1.user_id AND t.feature = $1.feature
-                             AND t.period = $1.period AND t.window_start = $1.window_start), 0),
-        'usage_limit', coalesce(o.usage_limit, e.usage_limit, 0),
-        'resets_at', CASE WHEN isfinite($1.window_end) THEN
-            to_char($1.window_end AT TIME ZONE
-                    coalesce(c.time_zone, skene.setting('timeZone'), 'UTC'),
-                    'FMDD FMMonth YYYY') END,
-        'message', coalesce(f.message, CASE $1.kind
-            WHEN 'not_entitled' THEN 'Your plan does not include this feature.'
-            WHEN 'past_due' THEN 'Your last payment failed.'
-            ELSE 'You have reached the limit of your plan.' END),
-        'upgrade_plan', skene.upgrade_plan($1),
-        'upgrade_url', skene.setting('upgradeUrl'),
-        'billing_url', coalesce(skene.setting('billingUrl'), skene.setting('upgradeUrl')),
-        'unsubscribe_url', skene.unsubscribe_url(c),
-        'product_name', skene.setting('productName'))
-      FROM (SELECT) AS one
-      LEFT JOIN skene.customers c ON c.user_id = $1.user_id
-      LEFT JOIN skene.features f ON f.feature = $1.feature
-      LEFT JOIN skene.entitlements e
-             ON e.plan = $1.plan AND e.feature = $1.feature AND e.period = $1.period
-      LEFT JOIN skene.overrides o
-             ON o.user_id = $1.user_id AND o.feature = $1.feature
-            AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time())
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT jsonb_build_object(
+            'user_id', $1.user_id, 'name', c.name, 'email', c.email, 'feature', $1.feature,
+            'plan', $1.plan, 'denials', $1.denials,
+            'used', coalesce((SELECT t.used FROM skene.usage_totals t
+                               WHERE t.user_id = $1.user_id AND t.feature = $1.feature
+                                 AND t.period = $1.period AND t.window_start = $1.window_start), 0),
+            'usage_limit', coalesce(o.usage_limit, e.usage_limit, 0),
+            'resets_at', CASE WHEN isfinite($1.window_end) THEN
+                to_char($1.window_end AT TIME ZONE
+                        coalesce(c.time_zone, skene.setting('timeZone'), 'UTC'),
+                        'FMDD FMMonth YYYY') END,
+            'message', coalesce(f.message, CASE $1.kind
+                WHEN 'not_entitled' THEN 'Your plan does not include this feature.'
+                WHEN 'past_due' THEN 'Your last payment failed.'
+                ELSE 'You have reached the limit of your plan.' END),
+            'upgrade_plan', skene.upgrade_plan($1),
+            'upgrade_url', skene.setting('upgradeUrl'),
+            'billing_url', coalesce(skene.setting('billingUrl'), skene.setting('upgradeUrl')),
+            'unsubscribe_url', skene.unsubscribe_url(c),
+            'product_name', skene.setting('productName'))
+          FROM (SELECT) AS one
+          LEFT JOIN skene.customers c ON c.user_id = $1.user_id
+          LEFT JOIN skene.features f ON f.feature = $1.feature
+          LEFT JOIN skene.entitlements e
+                 ON e.plan = $1.plan AND e.feature = $1.feature AND e.period = $1.period
+          LEFT JOIN skene.overrides o
+                 ON o.user_id = $1.user_id AND o.feature = $1.feature
+                AND (o.expires_at IS NULL OR o.expires_at > skene.gate_time()));
+END
 $$;
 COMMENT ON FUNCTION skene.prompt_variables(skene.prompts) IS 'Values of the {{variables}} of a prompt''s e-mail';
 
