@@ -176,7 +176,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.skene_identify(text, text, text, jsonb, text, text, text, timestamptz) IS
-'Tell who a customer is; arguments left null stay as they are. created_at fixes where windows of a fixed number of days begin, unless they have begun. Errors: 22004 null id, 22023 bad value, 23505 the Stripe customer belongs to another id. Example: SELECT skene_identify(''u1'', email => ''ada@example.com'', name => ''Ada'')';
+'Tell who a customer is; arguments left null stay as they are. created_at fixes where windows of a fixed number of days begin, unless they have begun; locale picks the language of e-mails; marketing, true or false, among the attributes is consent. Errors: 22004 null id, 22023 bad value, 23505 the Stripe customer belongs to another id. Example: SELECT skene_identify(''u1'', email => ''ada@example.com'', name => ''Ada'')';
 
 CREATE FUNCTION @extschema@.skene_identify(user_uuid uuid, email text DEFAULT NULL,
         name text DEFAULT NULL, attributes jsonb DEFAULT NULL, stripe_customer_id text DEFAULT NULL,

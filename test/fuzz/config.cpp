@@ -60,15 +60,23 @@ document_of(const json &rows)
         json prompt;
         if (!row["prompt_provider"].is_null())
             prompt = {{"provider", row["prompt_provider"]}, {"template", row["prompt_template"]}};
-        document["features"][row["feature"]] = {
-            {"period", row["period"]},  {"endpoints", row["endpoints"]}, {"prompt", prompt},
-            {"warnAt", row["warn_at"]}, {"message", row["message"]},     {"limit", json::object()}};
+        if (!row["prompt_sequence"].is_null())
+            prompt["sequence"] = row["prompt_sequence"];
+        document["features"][row["feature"]] = {{"period", row["period"]},
+                                                {"endpoints", row["endpoints"]},
+                                                {"prompt", prompt},
+                                                {"warnAt", row["warn_at"]},
+                                                {"message", row["message"]},
+                                                {"limit", json::object()},
+                                                {"promptOn", row["prompt_on"]}};
     }
     for (const json &row : rows["entitlements"])
         document["features"][row["feature"]]["limit"][row["plan"]] = row["usage_limit"];
-    for (const json &row : rows["templates"])
-        document["templates"][row["template"]] = {
-            {"subject", row["subject"]}, {"html", row["html"]}, {"text", row["text"]}};
+    for (const json &row : rows["templates"]) {
+        json &all = document["templates"][row["template"]]; /* the one without locale comes first */
+        json text = {{"subject", row["subject"]}, {"html", row["html"]}, {"text", row["text"]}};
+        (row["locale"] == "" ? all : all["locales"][row["locale"]]) = text;
+    }
     for (const json &row : rows["settings"])
         document["settings"][row["name"]] = row["value"];
     return document;
