@@ -79,7 +79,7 @@ is(sql(q{SELECT count(*) FILTER (WHERE skene_consume('r' || i, 'export')) FROM g
 deny('before');
 prompted('before', 1, 'the worker has worked');
 sql('BEGIN; DROP EXTENSION skene_gate; CREATE EXTENSION skene_gate; COMMIT');
-sql(q{SELECT count(*) FROM skene_apply('{"features": {"export": {"limit": {"free": 1}, "period": "30d"}},
+sql(q{SELECT count(*) FROM skene_apply('{"features": {"export": {"limit": {"free": 1, "paid": null}, "period": "30d"}},
 	"settings": {"emailFrom": "hello@acme.test"}}')});
 deny('after');
 prompted('after', 1, 'a prompt goes into the new tables');
