@@ -1,5 +1,5 @@
--- consent.sql: who must not be written to, or not for marketing. Addresses are kept as hashes, so that they stay
--- suppressed when the customer is erased, and nobody can read them here.
+-- consent.sql: who must not be written to, or not for marketing. Addresses are kept as hashes,
+-- so that they stay suppressed when the customer is erased, and nobody can read them here.
 
 CREATE FUNCTION skene.address_hash(address text) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT SET search_path TO pg_catalog, pg_temp AS

@@ -1,5 +1,5 @@
--- prompts.sql: from the note of a denial, or a level reached, to a prompt. The worker calls write_prompt in a
--- transaction of its own, so the caller's rollback cannot undo it.
+-- prompts.sql: from the note of a denial, or a level reached, to a prompt. The worker calls
+-- write_prompt in a transaction of its own, so the caller's rollback cannot undo it.
 
 -- Denied transactions may have been the first to speak of a customer, and roll back; a
 -- prompt for somebody who never came to be would be noise, in tests as in production.
@@ -35,7 +35,7 @@ BEGIN
                                    denials, first_denied_at, last_denied_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
         RETURN true;
-    ELSIF $8 = 0 THEN
+    ELSIF $8 = 0 THEN -- a level: there is a prompt, and nothing to add
         RETURN true;
     END IF;
     UPDATE skene.prompts p
