@@ -112,9 +112,7 @@ valid_locale(std::string_view locale)
                 return false;
             first = false;
             part = 0;
-        } else if (!is_ascii_letter(c) && (first || !is_digit(c))) {
-            return false;
-        } else if (++part > 8) {
+        } else if ((!is_ascii_letter(c) && (first || !is_digit(c))) || ++part > 8) {
             return false;
         }
     }
