@@ -100,6 +100,7 @@ $session->query_safe(q{SELECT skene_reset('good'); COMMIT});
 $session->quit;
 sql(q{SELECT skene_consume('good', 'warned', 8)});
 prompts_are('good', 'warned warning queued 0', 'a reset and a fold at once end in order');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/deadlock detected/, 'and not in a deadlock');
 
 # A sequence, in time -------------------------------------------------------------------
 
