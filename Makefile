@@ -30,8 +30,8 @@ OBJS = $(core_sources:.cpp=.o) $(server_sources:.cpp=.o)
 
 # The install script, in the order its parts build on each other.
 schema_parts = $(addprefix src/schema/, guard.sql tables.sql gate.sql engine.sql customers.sql \
-	apply.sql consent.sql templates.sql prompts.sql mail.sql preview.sql outbox.sql operation.sql reset.sql \
-	stripe.sql views.sql roles.sql columns.sql closing.sql)
+	apply.sql consent.sql templates.sql prompts.sql mail.sql preview.sql outbox.sql lease.sql settle.sql \
+	operation.sql reset.sql stripe.sql views.sql roles.sql columns.sql closing.sql)
 # Steps between versions: src/schema/steps/1.0--1.1.sql and so on, with the same ending.
 steps = $(notdir $(wildcard src/schema/steps/*.sql))
 DATA_built = skene_gate--1.0.sql $(addprefix skene_gate--,$(steps))

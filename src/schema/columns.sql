@@ -259,6 +259,11 @@ COMMENT ON COLUMN skene.mailbox.step IS 'Which message of its prompts sequence';
 COMMENT ON COLUMN skene.mailbox.category IS 'transactional or marketing';
 COMMENT ON COLUMN skene.mailbox.due_at IS 'Not before this time';
 
+COMMENT ON COLUMN skene.sendable.outbox_id IS 'Row of skene.outbox';
+COMMENT ON COLUMN skene.sendable.provider IS 'resend or stripe';
+COMMENT ON COLUMN skene.sendable.batch_id IS 'The batch that carries it';
+COMMENT ON COLUMN skene.sendable.attempts IS 'Attempts so far';
+COMMENT ON COLUMN skene.sendable.next_attempt_at IS 'Due since';
 COMMENT ON COLUMN skene.outbox_stats.provider IS 'resend or stripe';
 COMMENT ON COLUMN skene.outbox_stats.state IS 'As in skene.outbox';
 COMMENT ON COLUMN skene.outbox_stats.messages IS 'How many';
