@@ -3,8 +3,8 @@
  *
  * Lives in the worker only. The caller drives it: start() queues a request,
  * poll() waits for at most the time given and moves transfers on, next() takes
- * finished ones. A caller with more to wait for asks for the sockets and the time, waits
- * by itself, and polls without waiting. Nothing here calls the server; signals are blocked
+ * finished ones. A caller with more to wait for waits for traffic_descriptor() as well, and
+ * polls without waiting. Nothing here calls the server; signals are blocked
  * around calls that may start libcurl's resolver thread, so that it never runs our handlers.
  */
 #pragma once
@@ -53,20 +53,17 @@ struct HttpResponse {
     int64_t total_us = 0;
 };
 
-/* A socket to wait for. */
-struct HttpSocket {
-    int fd;
-    bool read;
-    bool write;
-};
-
 /* Bytes of a response that are kept; a longer body is cut off and still counts as answered. */
 constexpr size_t max_response_bytes = 64 * 1024;
 
 class HttpClient;
 
-/* One client for the life of the worker; null when libcurl cannot start. */
-HttpClient *open_http_client(std::string_view user_agent, int connections_per_host = 8) noexcept;
+/*
+ * One client for the life of the worker, which keeps so many connections open for further
+ * requests; null when libcurl cannot start. How many are under way to one host is the caller's
+ * concern: to libcurl two providers behind one gateway are one host.
+ */
+HttpClient *open_http_client(std::string_view user_agent, int connections = 16) noexcept;
 void close_http_client(HttpClient *client) noexcept;
 
 /* Queue a request; false with a reason when the URL, a header or memory forbids it. */
@@ -76,11 +73,8 @@ bool start_request(HttpClient *client, const HttpRequest &request, char *reason,
 /* Wait up to timeout_ms for traffic and move transfers on; returns how many are under way. */
 int poll_requests(HttpClient *client, int timeout_ms) noexcept;
 
-/* The sockets to wait for, at most max of them; returns how many. */
-int waiting_sockets(const HttpClient *client, HttpSocket *sockets, int max) noexcept;
-
-/* Milliseconds until poll_requests() must be called whatever the sockets do; -1 = no matter. */
-int poll_within(const HttpClient *client) noexcept;
+/* Readable when poll_requests() has something to do: traffic, or a time that has come. */
+int traffic_descriptor(const HttpClient *client) noexcept;
 
 /* Take one finished transfer; false when there is none. */
 bool next_response(HttpClient *client, HttpResponse *response) noexcept;

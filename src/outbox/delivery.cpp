@@ -28,7 +28,6 @@ constexpr int64 locked_retry_ms = 1000;
 constexpr int64 tend_ms = 5000; /* between looks for what must not be sent any more */
 constexpr int connect_timeout_ms = 5000;
 constexpr int gather_ms = 10; /* an answer waits so long for others, to be settled with them */
-constexpr int gather_count = 32;
 constexpr const char *user_agent = "skene_gate/1.0 (PostgreSQL extension)";
 
 /* One request under way, or answered and not yet settled. */
@@ -42,6 +41,8 @@ struct Flight {
 };
 
 Flight flights[provider_count][max_requests_limit];
+int used_flights[provider_count];
+int open_flights[provider_count]; /* of those, not answered */
 MemoryContext flights_context = nullptr;
 HttpClient *client = nullptr;
 
@@ -78,21 +79,16 @@ change_problem(ProviderId provider, const char *problem)
 int
 free_flights(ProviderId provider)
 {
-    int used = 0;
-    for (const Flight &flight : flights[provider])
-        used += flight.used;
-    return Max(0, max_requests - used);
+    return Max(0, max_requests - used_flights[provider]);
 }
 
 /* Answers that are not settled yet: a row is locked. */
 bool
 answers_left()
 {
-    for (auto &of_provider : flights) {
-        for (const Flight &flight : of_provider) {
-            if (flight.used && flight.answered)
-                return true;
-        }
+    for (int i = 0; i < provider_count; i++) {
+        if (used_flights[i] > open_flights[i])
+            return true;
     }
     return false;
 }
@@ -158,19 +154,22 @@ end_turns()
     }
 }
 
-/* Start the request of leased rows. A refusal is an answer too: settled like one. */
-void
-start(ProviderId provider, int account, const Request &leased, const Secret &key)
+/*
+ * Start the request of leased rows, as the first flight from index on that is free; returns
+ * which. A refusal is an answer too: settled like one.
+ */
+int
+start(ProviderId provider, int account, int index, const Request &leased, const Secret &key)
 {
     const Provider &to = providers[provider];
     char reason[128];
-    int index = 0;
 
     while (flights[provider][index].used)
         index++;
     Flight &flight = flights[provider][index];
     flight = Flight{};
     flight.used = true;
+    used_flights[provider]++;
     flight.provider = provider;
     flight.account = account;
     flight.attempts = leased.attempts;
@@ -198,12 +197,15 @@ start(ProviderId provider, int account, const Request &leased, const Secret &key
     request.ca_file = ca_file;
     request.connect_timeout_ms = Min(connect_timeout_ms, request_timeout);
     request.total_timeout_ms = request_timeout;
-    if (!start_request(client, request, reason, sizeof(reason))) {
+    if (start_request(client, request, reason, sizeof(reason))) {
+        open_flights[provider]++;
+    } else {
         flight.answered = true;
         flight.ending.delivery.verdict = Verdict::bury;
         snprintf(flight.ending.delivery.error, sizeof(flight.ending.delivery.error), "not sent: %s",
                  reason);
     }
+    return index;
 }
 
 /* When to look again at a provider, after a round. */
@@ -246,7 +248,7 @@ send()
     WorkScope scope;
     Due due;
 
-    if (!client && !(client = open_http_client(user_agent, max_requests_limit)))
+    if (!client && !(client = open_http_client(user_agent, provider_count * max_requests_limit)))
         ereport(ERROR, (errmsg("skene_gate could not start libcurl")));
     if (!flights_context)
         flights_context =
@@ -286,8 +288,8 @@ send()
     for (int i = 0; i < provider_count; i++) {
         auto provider = static_cast<ProviderId>(i);
         Outlook &outlook = outlooks[i];
-        for (int j = 0; j < outlook.leased; j++)
-            start(provider, outlook.account, requests[i][j], keys[i]);
+        for (int j = 0, flight = 0; j < outlook.leased; j++)
+            flight = start(provider, outlook.account, flight, requests[i][j], keys[i]);
         wipe(&keys[i]);
         /* nobody misses the key of a provider to which nothing is sent */
         if (due.waiting[i] || problems[i][0] == '\0')
@@ -296,7 +298,7 @@ send()
             end_turn(provider, outlook.account, outlook.turn, outlook.leased);
         outlook.turn_open = false;
         next = Min(next, look_again(provider, due, problems[i]));
-        show_in_flight(provider, max_requests - free_flights(provider));
+        show_in_flight(provider, used_flights[i]);
     }
     return next;
 }
@@ -309,6 +311,7 @@ judge(Flight *flight, const HttpResponse &response)
     double random = pg_prng_double(&pg_global_prng_state);
 
     flight->answered = true;
+    open_flights[flight->provider]--;
     ending.status = response.status;
     const int64_t times[] = {response.dns_us, response.connect_us, response.tls_us,
                              response.first_byte_us, response.total_us};
@@ -372,54 +375,61 @@ settle_answers()
         if (flight.ending.delivery.verdict != Verdict::sent)
             report_error(flight.ending.delivery.error);
         note_settled(flight.provider, sent);
+        used_flights[flight.provider]--;
         pfree(const_cast<int64 *>(flight.ending.ids));
         if (flight.ending.items)
             pfree(const_cast<BatchItem *>(flight.ending.items));
         flight = Flight{};
-        show_in_flight(flight.provider, max_requests - free_flights(flight.provider));
     }
+    for (int i = 0; i < provider_count; i++)
+        show_in_flight(static_cast<ProviderId>(i), used_flights[i]);
     wake_worker(find_slot(MyDatabaseId), wake_outbox); /* flights are free */
 }
 
-/* Wait for libcurl's sockets, and for the latch if asked to, up to timeout_ms. */
+/* Wait for traffic, or the latch, up to timeout_ms. */
 void
-wait_for_sockets(int64 timeout_ms, bool latch)
+wait_for_traffic(int64 timeout_ms)
 {
-    HttpSocket sockets[4 * max_requests_limit];
+    static WaitEventSet *set = nullptr;
     WaitEvent event;
 
-    int count = waiting_sockets(client, sockets, lengthof(sockets));
-    int within = poll_within(client);
-    if (within >= 0)
-        timeout_ms = Min(timeout_ms, within);
-    WaitEventSet *set = create_wait_event_set(count + 2);
-    if (latch)
-        (void) AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
-    (void) AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
-    for (int i = 0; i < count; i++) {
-        uint32 events = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
-                        (sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
-        if (events != 0)
-            (void) AddWaitEventToSet(set, events, sockets[i].fd, nullptr, nullptr);
+    if (!set) {
+        WaitEventSet *fresh = create_wait_event_set(3);
+        (void) AddWaitEventToSet(fresh, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+        (void) AddWaitEventToSet(fresh, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+        (void) AddWaitEventToSet(fresh, WL_SOCKET_READABLE, traffic_descriptor(client), nullptr,
+                                 nullptr);
+        set = fresh;
     }
     (void) WaitEventSetWait(set, static_cast<long>(timeout_ms), &event, 1, http_wait_event());
-    FreeWaitEventSet(set);
 }
 
-/* Move transfers on and judge the answers that are there; returns how many. */
-int
-take_answers()
+/* Move transfers on, and judge the answers that are there; true for providers that gave one. */
+void
+take_answers(int timeout_ms, bool *answered)
 {
     HttpResponse response;
-    int answers = 0;
 
-    (void) poll_requests(client, 0);
+    pgstat_report_wait_start(http_wait_event());
+    (void) poll_requests(client, timeout_ms);
+    pgstat_report_wait_end();
     while (next_response(client, &response)) {
-        judge(&flights[response.tag / max_requests_limit][response.tag % max_requests_limit],
-              response);
-        answers++;
+        Flight *flight =
+            &flights[response.tag / max_requests_limit][response.tag % max_requests_limit];
+        judge(flight, response);
+        answered[flight->provider] = true;
     }
-    return answers;
+}
+
+/* Will others answer soon? One that hangs is not waited for by the answers of another. */
+bool
+more_to_gather(const bool *answered)
+{
+    for (int i = 0; i < provider_count; i++) {
+        if (answered[i] && open_flights[i] > 0)
+            return true;
+    }
+    return false;
 }
 
 } // namespace
@@ -448,11 +458,9 @@ empty_outbox()
 bool
 deliveries_under_way()
 {
-    for (auto &of_provider : flights) {
-        for (const Flight &flight : of_provider) {
-            if (flight.used && !flight.answered)
-                return true;
-        }
+    for (int open : open_flights) {
+        if (open > 0)
+            return true;
     }
     return false;
 }
@@ -460,25 +468,18 @@ deliveries_under_way()
 void
 wait_for_deliveries(int64 timeout_ms)
 {
-    TimestampTz until = 0;
-    int answers = 0;
+    bool answered[provider_count] = {};
 
     pgstat_report_activity(STATE_RUNNING, "skene_gate: requests to providers");
-    wait_for_sockets(timeout_ms, true);
-    answers = take_answers();
-    /* others will come soon: what is written together costs less */
-    if (answers > 0)
-        until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), gather_ms);
-    while (answers > 0 && answers < gather_count && deliveries_under_way()) {
-        int64 left = until - GetCurrentTimestamp();
-        if (left <= 0)
-            break;
-        wait_for_sockets(left / 1000 + 1, false);
-        answers += take_answers();
-    }
+    wait_for_traffic(timeout_ms);
+    take_answers(0, answered);
+    /* what is written together costs less */
+    TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), gather_ms);
+    int64 left;
+    while (more_to_gather(answered) && (left = until - GetCurrentTimestamp()) > 0)
+        take_answers(static_cast<int>(left / 1000) + 1, answered);
     pgstat_report_activity(STATE_IDLE, nullptr);
-    if (answers > 0)
-        settle_answers();
+    settle_answers();
 }
 
 void

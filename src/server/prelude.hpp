@@ -182,14 +182,15 @@ http_wait_event()
 #endif
 }
 
-/* 17 takes the owner of the set where a memory context was (commit 50c67c2019ab). */
+/* A set for the life of the process; 17 takes its owner where a memory context was (commit
+ * 50c67c2019ab). */
 inline WaitEventSet *
 create_wait_event_set(int events)
 {
 #if PG_VERSION_NUM >= 170000
     return CreateWaitEventSet(nullptr, events);
 #else
-    return CreateWaitEventSet(CurrentMemoryContext, events);
+    return CreateWaitEventSet(TopMemoryContext, events);
 #endif
 }
 

@@ -137,7 +137,7 @@ define_settings()
                                nullptr, &resend_base_url, "https://api.resend.com", PGC_SUSET,
                                secret, check_base_url, nullptr, nullptr);
     DefineCustomRealVariable("skene_gate.resend_rate", "Requests a second to Resend, at most.",
-                             nullptr, &resend_rate, 2.0, 0.01, 1000.0, PGC_SUSET, 0, nullptr,
+                             nullptr, &resend_rate, 2.0, 0.01, 100000.0, PGC_SUSET, 0, nullptr,
                              nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.resend_batch",
                             "Messages in one request to Resend, at most, when several wait.",
@@ -151,7 +151,7 @@ define_settings()
                                nullptr, &stripe_base_url, "https://api.stripe.com", PGC_SUSET,
                                secret, check_base_url, nullptr, nullptr);
     DefineCustomRealVariable("skene_gate.stripe_rate", "Requests a second to Stripe, at most.",
-                             nullptr, &stripe_rate, 10.0, 0.01, 1000.0, PGC_SUSET, 0, nullptr,
+                             nullptr, &stripe_rate, 10.0, 0.01, 100000.0, PGC_SUSET, 0, nullptr,
                              nullptr, nullptr);
     DefineCustomIntVariable("skene_gate.max_requests",
                             "Requests under way to one provider at once.", nullptr, &max_requests,

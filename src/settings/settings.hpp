@@ -12,7 +12,7 @@ namespace skene
 enum DeliveryMode : int { delivery_off, delivery_capture, delivery_on };
 enum ContentionPolicy : int { contention_wait, contention_deny };
 
-constexpr int max_requests_limit = 64;
+constexpr int max_requests_limit = 256;
 
 extern int delivery;              /* DeliveryMode */
 extern char *resend_api_key_file; /* "" = none */
