@@ -149,16 +149,25 @@ CREATE TYPE skene.outbox_request AS (
 COMMENT ON TYPE skene.outbox_request IS
     'One request under one lease: a message, or a batch of them in their order (null where one is gone)';
 
-CREATE FUNCTION skene.lease_message(id bigint, lease interval) RETURNS SETOF skene.outbox_request
-LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
-    UPDATE skene.outbox o
-       SET state = 'leased', lease_token = gen_random_uuid(), attempts = o.attempts + 1,
-           lease_expires_at = skene.gate_time() + lease, last_attempt_at = skene.gate_time(),
-           first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
-     WHERE o.outbox_id = id
-    RETURNING ARRAY[o.outbox_id], o.lease_token, o.attempts, false, o.path, o.content_type, o.body,
-              o.idempotency_key
+CREATE FUNCTION skene.lease_alone(ids bigint[], lease interval) RETURNS SETOF skene.outbox_request
+LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    WITH leased AS (
+        UPDATE skene.outbox o
+           SET state = 'leased', lease_token = gen_random_uuid(), attempts = o.attempts + 1,
+               lease_expires_at = skene.gate_time() + lease, last_attempt_at = skene.gate_time(),
+               first_attempt_at = coalesce(o.first_attempt_at, skene.gate_time())
+          FROM unnest(ids) WITH ORDINALITY AS m (id, place) WHERE o.outbox_id = m.id
+        RETURNING m.place, o.outbox_id, o.lease_token, o.attempts, o.path, o.content_type, o.body,
+                  o.idempotency_key)
+    SELECT ARRAY[l.outbox_id], l.lease_token, l.attempts, false, l.path, l.content_type, l.body,
+           l.idempotency_key
+      FROM leased l ORDER BY l.place;
+END
 $$;
+COMMENT ON FUNCTION skene.lease_alone(bigint[], interval) IS
+    'Leases locked messages, each as a request of its own, in this order';
 
 CREATE FUNCTION skene.lease_batch(id bigint, lease interval) RETURNS SETOF skene.outbox_request
 LANGUAGE sql SET search_path TO pg_catalog, pg_temp AS $$
@@ -187,8 +196,12 @@ DECLARE
     taken  integer := 0;
 BEGIN
     FOR due IN
-        SELECT DISTINCT s.batch_id FROM skene.sendable s
-         WHERE s.batch_id IS NOT NULL AND s.provider = to_provider
+        -- by the index of what is in a batch, however much is due beside it
+        WITH batched AS MATERIALIZED (
+            SELECT DISTINCT o.batch_id FROM skene.outbox o WHERE o.batch_id IS NOT NULL)
+        SELECT b.batch_id FROM batched b
+         WHERE EXISTS (SELECT FROM skene.sendable s
+                        WHERE s.batch_id = b.batch_id AND s.provider = to_provider)
          ORDER BY 1
     LOOP
         EXIT WHEN taken = wanted;
@@ -230,14 +243,13 @@ BEGIN
             EXIT WHEN ids = '{}';
             batch := skene.freeze_batch(ids);
             IF batch IS NULL THEN
-                RETURN QUERY SELECT * FROM skene.lease_message(ids[1], lease);
+                RETURN QUERY SELECT * FROM skene.lease_alone(ids[:1], lease);
             ELSE
                 RETURN QUERY SELECT * FROM skene.lease_batch(batch, lease);
             END IF;
         END LOOP;
     ELSE
-        RETURN QUERY SELECT r.* FROM unnest(skene.take_due(to_provider, wanted, probe)) AS id,
-                                     skene.lease_message(id, lease) AS r;
+        RETURN QUERY SELECT * FROM skene.lease_alone(skene.take_due(to_provider, wanted, probe), lease);
     END IF;
 END
 $$;

@@ -4,7 +4,8 @@
 --   pending -> leased -> sent | dead | pending (again, or alone instead of in its batch)
 --   pending -> captured | cancelled | held
 --
--- The worker calls these functions. They pass over rows that somebody has locked: one
+-- The worker calls these functions, in PL/pgSQL where it does so in every round: plans are
+-- kept. They pass over rows that somebody has locked: one
 -- customer's row, in a session left open, must not hold up everybody's mail.
 
 CREATE FUNCTION skene.note_enqueue() RETURNS trigger
@@ -18,20 +19,23 @@ ALTER TABLE skene.outbox ENABLE ALWAYS TRIGGER note_enqueue;
 
 -- Restored from a dump or cloned? Then the rows of another database lie here too.
 CREATE FUNCTION skene.fenced() RETURNS boolean
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM skene.instance i
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM skene.instance i
                     WHERE i.system_identifier <> skene.system_identifier()
-                       OR i.database_oid <> skene.database_oid())
+                       OR i.database_oid <> skene.database_oid());
+END
 $$;
 COMMENT ON FUNCTION skene.fenced() IS
     'True in a restored or cloned database: nothing is delivered until skene_resume()';
 
 CREATE FUNCTION skene.paused(provider text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN ($1, '*'))
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM skene.pauses p WHERE p.provider IN ($1, '*'));
+END
 $$;
 COMMENT ON FUNCTION skene.paused(text) IS 'Has skene_pause() been called for this provider, or for all?';
-
 
 -- delivery = capture: mail ends here, to be read in skene.mailbox.
 CREATE FUNCTION skene.capture_outbox() RETURNS bigint
@@ -61,7 +65,10 @@ COMMENT ON FUNCTION skene.capture_outbox() IS 'Keep due rows instead of sending 
 -- room for it; the end of a lock wakes nobody.
 CREATE FUNCTION skene.next_due()
 RETURNS TABLE (provider text, waiting boolean, next_attempt_at timestamptz)
-LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT p.name, NOT skene.fenced() AND NOT skene.paused(p.name)
            AND EXISTS (SELECT FROM skene.outbox d
                         WHERE d.provider = p.name AND d.state = 'pending'
@@ -76,7 +83,8 @@ LANGUAGE sql STABLE SET search_path TO pg_catalog, pg_temp AS $$
     SELECT NULL, false, (SELECT min(o.lease_expires_at) FROM skene.outbox o
                           WHERE o.state = 'leased' AND NOT skene.fenced()
                             AND o.origin_system = skene.system_identifier()
-                            AND o.origin_database = skene.database_oid())
+                            AND o.origin_database = skene.database_oid());
+END
 $$;
 COMMENT ON FUNCTION skene.next_due() IS
     'Per provider: are rows due, and when does the next one become due; and without a provider, when a lease runs out';

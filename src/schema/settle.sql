@@ -1,5 +1,8 @@
 -- settle.sql: what became of leased requests is written down, row by row, by whoever still
 -- holds the lease: a stale token changes nothing.
+--
+-- Rows and prompts are found by arrays of their keys, and by no other condition that an index
+-- is for: plans may be of a time when a table was empty, and must not read all of it later.
 
 -- Write down how attempts ended: an array of objects with id, token, verdict (sent, retry,
 -- wait, halt, bury, alone: not in this batch, or split: the batch as such was refused), wait
@@ -25,9 +28,8 @@ BEGIN
           JOIN jsonb_to_recordset(outcomes) AS s (id bigint, token uuid) ON s.id = o.outbox_id
          WHERE o.outbox_id = ANY (ids) AND o.state = 'leased' AND o.lease_token = s.token
          ORDER BY o.outbox_id FOR UPDATE OF o SKIP LOCKED);
-    prompts := ARRAY(
-        SELECT o.prompt_id FROM skene.outbox o
-         WHERE o.outbox_id = ANY (mine) AND o.prompt_id IS NOT NULL);
+    prompts := array_remove(ARRAY(
+        SELECT o.prompt_id FROM skene.outbox o WHERE o.outbox_id = ANY (mine)), NULL);
     free := mine;
     IF prompts <> '{}' THEN
         prompts := ARRAY(
@@ -41,8 +43,7 @@ BEGIN
     END IF;
 
     batches := ARRAY(
-        SELECT DISTINCT o.batch_id FROM skene.outbox o
-         WHERE o.outbox_id = ANY (free) AND o.batch_id IS NOT NULL);
+        SELECT DISTINCT o.batch_id FROM skene.outbox o WHERE o.outbox_id = ANY (free));
 
     RETURN QUERY
     WITH fate AS (
@@ -61,45 +62,48 @@ BEGIN
           JOIN skene.outbox o ON o.outbox_id = s.id
          WHERE o.outbox_id = ANY (free)),
     ended AS (
-        SELECT f.id, CASE WHEN f.verdict IN ('sent', 'bury') THEN f.verdict
-                          WHEN f.again_at > f.unknown_since + interval '23 hours' THEN 'forgotten'
-                          WHEN f.verdict = 'retry' AND f.unknown_since IS NULL
-                               AND f.again_at > f.first_attempt_at + interval '3 days' THEN 'hopeless'
-                     END AS how
+        SELECT f.*, CASE WHEN f.verdict IN ('sent', 'bury') THEN f.verdict
+                         WHEN f.again_at > f.unknown_since + interval '23 hours' THEN 'forgotten'
+                         WHEN f.verdict = 'retry' AND f.unknown_since IS NULL
+                              AND f.again_at > f.first_attempt_at + interval '3 days' THEN 'hopeless'
+                    END AS how
           FROM fate f),
     settled AS (
         UPDATE skene.outbox o
            SET state = CASE WHEN e.how IS NULL THEN 'pending' WHEN e.how = 'sent' THEN 'sent' ELSE 'dead' END,
                settled_at = CASE WHEN e.how IS NOT NULL THEN skene.gate_time() END,
                lease_token = NULL, lease_expires_at = NULL,
-               last_status = nullif(f.status, 0),
-               last_error = nullif(concat_ws('; ', nullif(f.error, ''), CASE e.how
+               last_status = nullif(e.status, 0),
+               last_error = nullif(concat_ws('; ', nullif(e.error, ''), CASE e.how
                    WHEN 'forgotten' THEN 'given up: for 23 hours nobody knows whether it was accepted'
                    WHEN 'hopeless' THEN 'given up: not accepted for 3 days' END), ''),
-               provider_id = coalesce(nullif(f.sent_id, ''), o.provider_id),
-               unknown_since = CASE WHEN f.verdict NOT IN ('sent', 'alone') THEN f.unknown_since END,
-               next_attempt_at = CASE WHEN e.how IS NULL THEN f.again_at ELSE o.next_attempt_at END,
-               batch_id = CASE WHEN e.how IS NULL AND f.verdict <> 'alone' THEN o.batch_id END,
-               alone = o.alone OR f.verdict = 'alone',
-               dns_ms = nullif(f.dns_ms, 0), connect_ms = nullif(f.connect_ms, 0),
-               tls_ms = nullif(f.tls_ms, 0), first_byte_ms = nullif(f.first_byte_ms, 0),
-               total_ms = nullif(f.total_ms, 0)
-          FROM fate f JOIN ended e ON e.id = f.id
-         WHERE o.outbox_id = f.id AND o.outbox_id = ANY (free)
-        RETURNING o.outbox_id, o.prompt_id, o.step, o.state, o.last_error),
-    prompted AS (
-        UPDATE skene.prompts p
-           SET state = CASE s.state WHEN 'sent' THEN 'sent' ELSE 'failed' END,
-               error = CASE s.state WHEN 'dead' THEN s.last_error END
-          FROM settled s
-         WHERE p.prompt_id = s.prompt_id AND p.prompt_id = ANY (prompts)
-           AND s.step = 1 AND s.state IN ('sent', 'dead'))
+               provider_id = coalesce(nullif(e.sent_id, ''), o.provider_id),
+               unknown_since = CASE WHEN e.verdict NOT IN ('sent', 'alone') THEN e.unknown_since END,
+               next_attempt_at = CASE WHEN e.how IS NULL THEN e.again_at ELSE o.next_attempt_at END,
+               batch_id = CASE WHEN e.how IS NULL AND e.verdict <> 'alone' THEN o.batch_id END,
+               alone = o.alone OR e.verdict = 'alone',
+               dns_ms = nullif(e.dns_ms, 0), connect_ms = nullif(e.connect_ms, 0),
+               tls_ms = nullif(e.tls_ms, 0), first_byte_ms = nullif(e.first_byte_ms, 0),
+               total_ms = nullif(e.total_ms, 0)
+          FROM ended e WHERE o.outbox_id = e.id
+        RETURNING o.outbox_id, o.state)
     SELECT s.outbox_id, 'dead' FROM settled s WHERE s.state = 'dead'
     UNION ALL
     SELECT o.outbox_id, 'locked' FROM skene.outbox o
       JOIN jsonb_to_recordset(outcomes) AS s (id bigint, token uuid) ON s.id = o.outbox_id
      WHERE o.outbox_id = ANY (ids) AND o.outbox_id <> ALL (free)
        AND o.state = 'leased' AND o.lease_token = s.token;
+
+    UPDATE skene.prompts p
+       SET (state, error) = (
+           SELECT CASE o.state WHEN 'sent' THEN 'sent' ELSE 'failed' END,
+                  CASE o.state WHEN 'dead' THEN o.last_error END
+             FROM skene.outbox o
+            WHERE o.prompt_id = p.prompt_id AND o.step = 1
+              AND o.outbox_id = ANY (free) AND o.state IN ('sent', 'dead'))
+     WHERE p.prompt_id = ANY (ARRAY(
+           SELECT o.prompt_id FROM skene.outbox o
+            WHERE o.step = 1 AND o.outbox_id = ANY (free) AND o.state IN ('sent', 'dead')));
 
     DELETE FROM skene.batches b
      WHERE b.batch_id = ANY (batches)

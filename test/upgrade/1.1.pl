@@ -26,8 +26,8 @@ SQL
 change(qr/(CREATE INDEX conversions_feature) .*?;/s,
 	sub { "$1 ON skene.conversions (feature, kind);" });
 
-change(qr/(CREATE FUNCTION skene\.next_due\(\).*?\$\$\n).*?\$\$;/s, sub { <<"SQL" });
-$1    SELECT p.name,
+change(qr/(CREATE FUNCTION skene\.next_due\(\).*?LANGUAGE )plpgsql(.*?\$\$\n).*?\$\$;/s, sub { <<"SQL" });
+$1sql$2    SELECT p.name,
            EXISTS (SELECT FROM skene.outbox d
                     WHERE d.provider = p.name AND d.state = 'pending'
                       AND d.next_attempt_at <= skene.gate_time()),
