@@ -12,7 +12,7 @@
 #   make fuzz             fuzz the core's parsers; FUZZ_SECONDS=3600 for an hour each
 #   make soak             the proofs of counting and delivery for hours: races, crashes, load
 #   make coverage         what the suites execute of each room; details in build/coverage
-#   make bench            figures beside bare statements, by hand and Redis, in bench/results.md
+#   make bench            figures of counting and delivery, in bench/results.md
 #   make lint             format, static analysis and the project's own rules
 #   make && make install  for the PostgreSQL that PG_CONFIG names
 #
@@ -95,7 +95,7 @@ coverage: packages
 	@test/harness/coverage
 
 format:
-	clang-format -i --style=file src/*/*.[ch]pp test/*/*.[ch]pp
+	clang-format -i --style=file src/*/*.[ch]pp test/*/*.[ch]pp bench/*.cpp
 
 else
 

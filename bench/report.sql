@@ -6,7 +6,8 @@
 -- Parts that were run; every section asks for its own.
 SELECT coalesce(bool_or(part = 'rates'), false) AS rates, coalesce(bool_or(part = 'latency'), false) AS latency,
        coalesce(bool_or(part = 'growth'), false) AS growth, coalesce(bool_or(part = 'snapshot'), false) AS snapshot,
-       coalesce(bool_or(part = 'wal'), false) AS wal
+       coalesce(bool_or(part = 'wal'), false) AS wal,
+       coalesce(bool_or(part = 'delivery'), false) AS delivery
   FROM bench.samples \gset
 
 CREATE FUNCTION pg_temp.shown(value numeric) RETURNS text LANGUAGE sql AS $$
@@ -113,10 +114,51 @@ SELECT format('| %s | %s | %s | %s | %s |', c.title, pg_temp.shown(bench.median(
   FROM bench.cases c WHERE bench.median('wal', c.name, 32, 'bytes') IS NOT NULL ORDER BY c.position;
 \endif
 
+\if :delivery
+CREATE FUNCTION pg_temp.delivery(subject text, variant bigint, measure text) RETURNS numeric LANGUAGE sql AS $$
+    SELECT bench.median('delivery', subject, variant, measure)
+$$;
+\echo
+\echo '## Delivery: messages a second, each a request of its own, 256 under way'
+\echo
+\echo 'Leases are committed durably before the request, every message is settled by itself, no rate limit.'
+\echo
+\echo '| answer after | messages a second | its runs | CPU of the worker, µs a message | of the whole server | of the provider |'
+\echo '|---|--:|--:|--:|--:|--:|'
+SELECT format('| %s | %s | %s to %s | %s | %s | %s |', d.title,
+              pg_temp.shown(pg_temp.delivery(d.subject, d.variant, 'tps')),
+              pg_temp.shown(min(s.value)), pg_temp.shown(max(s.value)),
+              pg_temp.shown(pg_temp.delivery(d.subject, d.variant, 'cpu_worker')),
+              pg_temp.shown(pg_temp.delivery(d.subject, d.variant, 'cpu_server')),
+              pg_temp.shown(pg_temp.delivery(d.subject, d.variant, 'cpu_provider')))
+  FROM (VALUES (1, 'messages', 1, '1 ms'), (2, 'messages', 100, '100 ms'),
+               (3, 'prompts', 0, 'none, e-mails of prompts, which are checked again before'),
+               (4, 'beside_hanging', 1, '1 ms, while 256 requests to the other provider hang')
+       ) AS d (position, subject, variant, title)
+  JOIN bench.samples s ON (s.part, s.subject, s.variant, s.measure) = ('delivery', d.subject, d.variant, 'tps')
+ GROUP BY d.position, d.subject, d.variant, d.title ORDER BY d.position;
+\echo
+SELECT format('The provider by itself, asked by `ab`: %s a second at 1 ms, %s at 100 ms.',
+              pg_temp.shown(pg_temp.delivery('provider', 1, 'tps')), pg_temp.shown(pg_temp.delivery('provider', 100, 'tps')));
+\echo
+SELECT format('From a denial to its request at the provider, %s denials that came one by one: median %s ms, p99 %s ms. '
+              'DROP DATABASE while a request of its worker hangs: at most %s s.',
+              max(value) FILTER (WHERE measure = 'count'), pg_temp.shown(max(value) FILTER (WHERE measure = 'p50')),
+              pg_temp.shown(max(value) FILTER (WHERE measure = 'p99')),
+              pg_temp.shown(max(value) FILTER (WHERE subject = 'drop_database')))
+  FROM bench.samples WHERE part = 'delivery' AND subject IN ('wire', 'drop_database');
+\echo
+\echo '| 32 clients | transactions a second | WAL, bytes | server CPU, µs |'
+\echo '|---|--:|--:|--:|'
+SELECT format('| %s | %s | %s | %s |', c.title, pg_temp.shown(pg_temp.delivery(c.name, 32, 'tps')),
+              pg_temp.shown(pg_temp.delivery(c.name, 32, 'bytes')), pg_temp.shown(pg_temp.delivery(c.name, 32, 'cpu')))
+  FROM bench.cases c WHERE c.name IN ('work', 'work_enqueue') ORDER BY c.position;
+\endif
+
 \echo
 \echo '## Bars'
 \echo
-\echo '| at 32 clients | bar | measured | |'
+\echo '| counting with 32 clients, delivery with one worker | bar | measured | |'
 \echo '|---|--:|--:|---|'
 WITH growth AS (
     SELECT max(variant) AS most, min(variant) AS fewest
@@ -148,6 +190,21 @@ WITH growth AS (
     UNION ALL
     SELECT 'events not folded after 15 s of 5,000 a second, then', '≤', 15000,
            bench.median('snapshot', 'paced', 5000, 'backlog')
+    UNION ALL
+    SELECT 'messages a second, answered after 1 ms', '≥', 2000, bench.median('delivery', 'messages', 1, 'tps')
+    UNION ALL
+    SELECT 'messages a second, answered after 100 ms', '≥', 1500, bench.median('delivery', 'messages', 100, 'tps')
+    UNION ALL
+    SELECT 'the provider''s own rate against these two', '≥', 2,
+           least(bench.median('delivery', 'provider', 1, 'tps') / 2000, bench.median('delivery', 'provider', 100, 'tps') / 1500)
+    UNION ALL
+    SELECT 'messages a second while the other provider hangs, against without', '≥', 0.95,
+           bench.median('delivery', 'beside_hanging', 1, 'ratio')
+    UNION ALL
+    SELECT 'denial to request, median, ms', '≤', 50, bench.median('delivery', 'wire', 400, 'p50')
+    UNION ALL
+    SELECT '`DROP DATABASE` while a request hangs, s', '≤', 2,
+           (SELECT max(value) FROM bench.samples WHERE (part, subject) = ('delivery', 'drop_database'))
 )
 SELECT format('| %s | %s %s | %s | %s |', bar, sign, threshold, pg_temp.shown(measured),
               CASE WHEN measured IS NULL THEN 'not measured'

@@ -45,8 +45,19 @@ CREATE INDEX ON app.runs (user_id, run_at);
 CREATE TABLE app.bursts (client int NOT NULL);
 RESET ROLE;
 
+-- Who enqueues a message of its own.
+GRANT USAGE ON SCHEMA skene TO app;
+GRANT INSERT ON skene.outbox TO app;
+GRANT EXECUTE ON FUNCTION skene.gate_time(), skene.system_identifier(), skene.database_oid() TO app;
+
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO app;
+CREATE SEQUENCE bench.wires;
+GRANT USAGE ON SEQUENCE bench.wires TO app;
+CREATE TABLE bench.requests (at_us bigint, idempotency_key text);
+CREATE VIEW bench.on_the_wire AS
+SELECT r.at_us / 1000.0 - extract(epoch FROM p.first_denied_at) * 1000 AS ms
+  FROM bench.requests r JOIN skene.outbox o USING (idempotency_key) JOIN skene.prompts p USING (prompt_id);
 CREATE SEQUENCE bench.everybody;
 GRANT USAGE ON SEQUENCE bench.everybody TO app;
 CREATE PROCEDURE bench.grow(customers bigint) LANGUAGE plpgsql AS $$
