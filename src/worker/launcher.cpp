@@ -197,6 +197,7 @@ advance_slot(int index, TimestampTz now, int starting)
         if (slot->state == WorkerState::starting && died_early(index)) {
             slot->state = WorkerState::failed;
             slot->next_start = TimestampTzPlusMilliseconds(now, backoff_ms(++slot->failures));
+            pg_atomic_write_u32(&shared->rescan, 1); /* its database may be gone */
         }
         if (slot->state == WorkerState::wanted || slot->state == WorkerState::failed) {
             int64 due = (slot->next_start - now) / 1000 + 1;

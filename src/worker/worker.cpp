@@ -44,6 +44,8 @@ release_slot(int code, Datum)
         bool asked = code == 0 || pg_atomic_read_u32(&slot->bars) != 0;
         bool healthy = slot->state == WorkerState::running &&
                        TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000);
+        if (!asked && slot->state == WorkerState::starting)
+            pg_atomic_write_u32(&shared->rescan, 1); /* its database may be gone */
         slot->state = asked ? WorkerState::wanted : WorkerState::failed;
         slot->failures = asked || healthy ? 0 : slot->failures + 1;
         slot->next_start = asked ? 0
