@@ -100,7 +100,8 @@ BEGIN
                   CASE o.state WHEN 'dead' THEN o.last_error END
              FROM skene.outbox o
             WHERE o.prompt_id = p.prompt_id AND o.step = 1
-              AND o.outbox_id = ANY (free) AND o.state IN ('sent', 'dead'))
+              AND o.outbox_id = ANY (free) AND o.state IN ('sent', 'dead')
+            LIMIT 1)
      WHERE p.prompt_id = ANY (ARRAY(
            SELECT o.prompt_id FROM skene.outbox o
             WHERE o.step = 1 AND o.outbox_id = ANY (free) AND o.state IN ('sent', 'dead')));
