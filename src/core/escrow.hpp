@@ -33,7 +33,10 @@ struct Escrow {
     std::atomic<int64_t> lo;
 };
 
-/* What the asking transaction itself has in flight on the counter; both >= 0. */
+/*
+ * What the asking transaction itself has in flight on the counter; both >= 0. Units it
+ * reserved and gave back before its end are not consumed, and are refunded.
+ */
 struct OwnUse {
     int64_t consumed;
     int64_t refunded;
@@ -131,12 +134,15 @@ reserve(Escrow &counter, int64_t amount, int64_t limit, OwnUse own) noexcept
     return may_fit(counter, amount, limit, own) ? Offer::ambiguous : Offer::denied;
 }
 
-/* Reserve a refund of amount (> 0) if as much is used; false if not. */
+/*
+ * Reserve a refund of amount (> 0) if as much is committed; false if not. Own reservations
+ * are given back first, and otherwise: lo stays what there is whoever rolls back.
+ */
 inline bool
-reserve_refund(Escrow &counter, int64_t amount, OwnUse own) noexcept
+reserve_refund(Escrow &counter, int64_t amount) noexcept
 {
     int64_t lo = counter.lo.load(std::memory_order_acquire);
-    while (amount <= lo + own.consumed) {
+    while (amount <= lo) {
         if (counter.lo.compare_exchange_weak(lo, lo - amount, std::memory_order_acq_rel,
                                              std::memory_order_acquire))
             return true;

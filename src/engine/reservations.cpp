@@ -15,7 +15,8 @@ struct Hold {
     Held *window;
     uint32 number;
     uint32 slot;
-    int64 amount; /* > 0 consumed, < 0 refunded, 0 only held */
+    int64 amount;   /* > 0 consumed, < 0 refunded */
+    int64 returned; /* of what earlier holds consumed, given back if all of it commits */
     SubTransactionId subid;
 };
 
@@ -42,6 +43,12 @@ session_count()
     return static_cast<uint32>(MaxBackends) + 64;
 }
 
+bool
+is_idle(const Hold &hold)
+{
+    return hold.amount == 0 && hold.returned == 0;
+}
+
 /* Settle what a hold reserved, then let go of it: others look in the other order. */
 void
 end_hold(const Hold &hold, bool committed)
@@ -50,6 +57,28 @@ end_hold(const Hold &hold, bool committed)
         settle(hold.window->escrow, hold.amount, committed);
     free_reservation(slots[hold.slot]);
     hold.window->refs.fetch_sub(1, std::memory_order_release);
+}
+
+/*
+ * Take back up to amount of what was reserved in a window, by one subtransaction or, with
+ * InvalidSubTransactionId, by any; returns how much.
+ */
+int64
+take_back(uint32 number, int64 amount, SubTransactionId subid)
+{
+    int64 rest = amount;
+
+    for (int i = hold_count - 1; i >= 0 && rest > 0; i--) {
+        if (subid != InvalidSubTransactionId && holds[i].subid != subid)
+            break; /* its holds are the last ones */
+        if (holds[i].number != number || holds[i].amount <= 0)
+            continue;
+        int64 part = Min(rest, holds[i].amount);
+        settle(holds[i].window->escrow, part, false);
+        holds[i].amount -= part;
+        rest -= part;
+    }
+    return amount - rest;
 }
 
 } // namespace
@@ -95,7 +124,7 @@ hold_window(uint32 number, Held *window)
     if (slot == static_cast<uint32>(max_reservations))
         return false;
     window->refs.fetch_add(1, std::memory_order_acquire);
-    holds[hold_count++] = {window, number, slot, 0, GetCurrentSubTransactionId()};
+    holds[hold_count++] = {window, number, slot, 0, 0, GetCurrentSubTransactionId()};
     return true;
 }
 
@@ -137,6 +166,8 @@ own_use(uint32 number)
             own.consumed += holds[i].amount;
         else
             own.refunded -= holds[i].amount;
+        own.consumed -= holds[i].returned;
+        own.refunded += holds[i].returned;
     }
     return own;
 }
@@ -154,20 +185,15 @@ note_reserved(int index, int64 amount)
 }
 
 int64
-take_back(uint32 number, int64 amount)
+return_own(int index, int64 amount)
 {
-    SubTransactionId subid = GetCurrentSubTransactionId();
-    int64 taken = 0;
+    uint32 number = holds[index].number;
+    /* what was given back already is not given back again */
+    int64 all = Min(amount, own_use(number).consumed);
 
-    for (int i = hold_count - 1; i >= 0 && holds[i].subid == subid && taken < amount; i--) {
-        if (holds[i].number != number || holds[i].amount <= 0)
-            continue;
-        int64 part = Min(amount - taken, holds[i].amount);
-        settle(holds[i].window->escrow, part, false);
-        holds[i].amount -= part;
-        taken += part;
-    }
-    return taken;
+    /* an end that takes away what an outer transaction reserved takes this away, too */
+    holds[index].returned += all - take_back(number, all, GetCurrentSubTransactionId());
+    return all;
 }
 
 void
@@ -180,16 +206,18 @@ keep_holds(int mark)
         Hold *earlier = nullptr;
 
         /* holds of this subtransaction are the last ones */
-        for (int k = mark - 1; k >= 0 && hold.amount != 0 && holds[k].subid == hold.subid; k--) {
+        for (int k = mark - 1; k >= 0 && !is_idle(hold) && holds[k].subid == hold.subid; k--) {
             if (holds[k].number == hold.number && (holds[k].amount > 0) == (hold.amount > 0) &&
-                holds[k].amount != 0) {
+                !is_idle(holds[k])) {
                 earlier = &holds[k];
                 break;
             }
         }
-        if (earlier)
+        if (earlier) {
             earlier->amount += hold.amount;
-        if (earlier || hold.amount == 0) {
+            earlier->returned += hold.returned;
+        }
+        if (earlier || is_idle(hold)) {
             free_reservation(slots[hold.slot]);
             hold.window->refs.fetch_sub(1, std::memory_order_release);
         } else {
@@ -243,6 +271,11 @@ void
 settle_holds(bool committed)
 {
     end_wait();
+    /* before the rest is settled: nobody is to see it as committed */
+    for (int i = 0; committed && i < hold_count; i++) {
+        if (holds[i].returned > 0)
+            (void) take_back(holds[i].number, holds[i].returned, InvalidSubTransactionId);
+    }
     while (hold_count > 0)
         end_hold(holds[--hold_count], committed);
 }

@@ -55,10 +55,11 @@ void publish_hold(int index, TransactionId xid);
 void note_reserved(int index, int64 amount);
 
 /*
- * Take back up to amount of what this very subtransaction has reserved in a window; returns
- * how much. Both would be settled together anyhow.
+ * Give back up to amount of what this transaction has reserved in a window; returns how
+ * much. What this very subtransaction reserved is taken back. What an outer one did stays
+ * reserved, for this one may yet be rolled back, and is noted on the hold at this index.
  */
-int64 take_back(uint32 number, int64 amount);
+int64 return_own(int index, int64 amount);
 
 /*
  * Keep what was reserved from mark on until the transaction ends, merged into earlier

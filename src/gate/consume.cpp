@@ -244,11 +244,11 @@ give_back(const Call &call, int64 amount)
         return false;
     if (call.alone)
         return true;
-    int64 rest = amount - take_back(window.number, amount);
+    int64 rest = amount - return_own(window.hold, amount);
     if (rest == 0)
         return true;
     publish_hold(window.hold, GetCurrentTransactionId());
-    if (!reserve_refund(*window.escrow, rest, own_use(window.number)))
+    if (!reserve_refund(*window.escrow, rest))
         raise_contention(call.request.feature); /* another refund was faster */
     note_reserved(window.hold, -rest);
     SKENE_INJECTION_POINT("given-back");

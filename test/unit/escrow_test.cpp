@@ -67,6 +67,7 @@ struct Hold {
     uint32_t counter;
     uint32_t slot;
     int64_t amount;
+    int64_t returned;
     size_t level;
 };
 
@@ -75,8 +76,11 @@ own_use(const std::vector<Hold> &holds, uint32_t counter)
 {
     OwnUse own = {0, 0};
     for (const Hold &hold : holds) {
-        if (hold.counter == counter)
-            (hold.amount > 0 ? own.consumed : own.refunded) += std::abs(hold.amount);
+        if (hold.counter != counter)
+            continue;
+        (hold.amount > 0 ? own.consumed : own.refunded) += std::abs(hold.amount);
+        own.consumed -= hold.returned;
+        own.refunded += hold.returned;
     }
     return own;
 }
@@ -199,6 +203,7 @@ class Model
             /* whatever ends in whatever way: never above the limit, but by the usage there was */
             EXPECT_LE(most, std::max(limits[c], first[c]));
             EXPECT_LE(shared.counters[c].lo, committed[c]);
+            EXPECT_GE(shared.counters[c].lo, 0);
             EXPECT_GE(shared.counters[c].hi, committed[c]);
         }
     }
@@ -220,7 +225,7 @@ class Model
             take_reservation(shared.slots.data(), slot_count, &t->hint, counter, t->owner);
         ASSERT_LT(slot, slot_count);
         publish_reservation(shared.slots[slot], current_xid(t));
-        t->holds.push_back({counter, slot, amount, t->xids.size()});
+        t->holds.push_back({counter, slot, amount, 0, t->xids.size()});
     }
 
     void
@@ -283,7 +288,7 @@ class Model
     void
     refund(Transaction *t, uint32_t counter, int64_t amount)
     {
-        int64_t rest = amount;
+        int64_t rest = 0;
         int64_t highest;
         OwnUse own = own_use(t->holds, counter);
 
@@ -291,6 +296,8 @@ class Model
                   committed[counter] + net(*t, counter, &highest));
         if (used_by(shared.counters[counter], own) < amount)
             return;
+        int64_t returned = std::min(amount, own.consumed);
+        rest = returned;
         for (auto hold = t->holds.rbegin(); hold != t->holds.rend() && rest > 0; hold++) {
             if (hold->level != t->xids.size())
                 break;
@@ -301,10 +308,13 @@ class Model
             hold->amount -= part;
             rest -= part;
         }
-        if (rest > 0) {
+        if (rest > 0 || returned < amount) {
             take(t, counter, 0);
-            ASSERT_TRUE(reserve_refund(shared.counters[counter], rest, own_use(t->holds, counter)));
-            t->holds.back().amount = -rest;
+            t->holds.back().returned = rest;
+        }
+        if (returned < amount) {
+            ASSERT_TRUE(reserve_refund(shared.counters[counter], amount - returned));
+            t->holds.back().amount = returned - amount;
         }
         note_change(t, counter, -amount);
     }
@@ -373,6 +383,25 @@ class Model
         t->state = Transaction::State::settling;
     }
 
+    /* Take back one of those that were given back; false when none is left. */
+    bool
+    take_back(Transaction *t)
+    {
+        for (Hold &back : t->holds) {
+            for (Hold &hold : t->holds) {
+                int64_t part = std::min(back.returned, hold.amount);
+                if (hold.counter != back.counter || part <= 0)
+                    continue;
+                settle(shared.counters[hold.counter], part, false);
+                hold.amount -= part;
+                back.returned -= part;
+                return true;
+            }
+            EXPECT_EQ(back.returned, 0) << "more was given back than reserved";
+        }
+        return false;
+    }
+
     void
     roll_back_to_savepoint(Transaction *t)
     {
@@ -409,6 +438,8 @@ class Model
             t->state = Transaction::State::running;
             return;
         case Transaction::State::settling:
+            if (t->committed && take_back(t))
+                return;
             if (t->holds.size() > t->settle_down_to) {
                 end_hold(&shared, t->holds.back(), t->committed);
                 t->holds.pop_back();
@@ -474,23 +505,23 @@ TEST(Escrow, BoundsOfTheType)
     EXPECT_EQ(reserve(counter, 1, no_limit, none), Offer::denied);
     EXPECT_EQ(reserve_up_to(counter, 1, no_limit, none), 0);
     /* a refund of our own makes room below the limit, but hi stays within the type */
-    ASSERT_TRUE(reserve_refund(counter, 5, none));
+    ASSERT_TRUE(reserve_refund(counter, 5));
     EXPECT_EQ(reserve(counter, 1, no_limit, {0, 5}), Offer::ambiguous);
     EXPECT_EQ(reserve_up_to(counter, 1, no_limit, {0, 5}), 0);
     settle(counter, -5, true);
     EXPECT_EQ(counter.hi, no_limit - 5);
     EXPECT_EQ(counter.lo, no_limit - 5);
 
-    /* lo below zero: units of our own, refunded before they are committed */
+    /* units of our own, given back before they are committed, are no one else's */
     set_committed(counter, 0);
     EXPECT_EQ(reserve(counter, 5, 10, none), Offer::admitted);
-    ASSERT_TRUE(reserve_refund(counter, 5, {5, 0}));
-    EXPECT_EQ(counter.lo, -5);
-    EXPECT_EQ(room_at_best(counter, no_limit, none), no_limit);
-    EXPECT_FALSE(reserve_refund(counter, 1, {5, 5}));
-    EXPECT_EQ(reserve(counter, 10, 10, {5, 5}), Offer::admitted);
-    EXPECT_EQ(reserve(counter, 11, 10, none), Offer::ambiguous);
-    EXPECT_EQ(reserve(counter, 16, 10, none), Offer::denied);
+    EXPECT_FALSE(reserve_refund(counter, 5));
+    EXPECT_EQ(reserve(counter, 10, 10, {0, 5}), Offer::admitted);
+    EXPECT_EQ(reserve(counter, 10, 10, none), Offer::ambiguous);
+    EXPECT_EQ(reserve(counter, 11, 10, none), Offer::denied);
+    settle(counter, 5, false);
+    EXPECT_EQ(counter.lo, 0);
+    EXPECT_EQ(counter.hi, 10);
 }
 
 TEST(Escrow, SlotsRunOutAndComeBack)
@@ -584,11 +615,11 @@ class Race
             uint32_t slot =
                 take_reservation(shared.slots.data(), slot_count, &me->hint, counter, me->owner);
             publish_reservation(shared.slots[slot], me->xid);
-            Offer offer = amount > 0 ? reserve(escrow, amount, limit, own)
-                          : reserve_refund(escrow, -amount, own) ? Offer::admitted
-                                                                 : Offer::denied;
+            Offer offer = amount > 0                        ? reserve(escrow, amount, limit, own)
+                          : reserve_refund(escrow, -amount) ? Offer::admitted
+                                                            : Offer::denied;
             if (offer == Offer::admitted) {
-                me->holds.push_back({counter, slot, amount, 1});
+                me->holds.push_back({counter, slot, amount, 0, 1});
                 return true;
             }
             free_reservation(shared.slots[slot]);
@@ -675,7 +706,7 @@ TEST(EscrowRace, NoUpdateIsLost)
             for (int i = 0; i < 1000000 * soak_factor(); i++) {
                 bool commits = (i + t) % 3 != 0;
                 bool refunds = (i / 64 + t) % 2 == 0;
-                bool reserved = refunds      ? reserve_refund(counter, 1, none)
+                bool reserved = refunds      ? reserve_refund(counter, 1)
                                 : i % 2 == 0 ? reserve(counter, 1, limit, none) == Offer::admitted
                                              : reserve_up_to(counter, 1, limit, none) == 1;
                 if (!reserved)
