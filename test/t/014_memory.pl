@@ -107,6 +107,7 @@ deliver(20) for 1 .. 8;
 deliver_with_faults(100);
 my ($used, $private) = memory_of_worker();
 my ($grown, $private_grown);
+my $quarantine = ($ENV{INSTRUMENT} // '') eq 'asan';
 # here, too, only what grows each time is a leak
 for my $round (1 .. 4)
 {
@@ -115,10 +116,14 @@ for my $round (1 .. 4)
 	($used, $private) = memory_of_worker();
 	($grown, $private_grown) = ($used - $used_before, $private - $private_before);
 	note("after 500 more messages it holds $used bytes, $grown more, the process $private kB");
-	last if $grown < 1000 && $private_grown < 1000; # the process goes up and down by some 300
+	last if $grown < 1000 && ($quarantine || $private_grown < 1000); # it goes up and down by some 300
 }
 is(worker_pid($node, 'postgres'), $pid, 'the worker is the same');
 cmp_ok($grown, '<', 1000, "after 500 more messages it holds as many bytes: $grown more, $used in all");
-cmp_ok($private_grown, '<', 1000, "and the process is as large: $private_grown kB more, $private in all");
+SKIP:
+{
+	skip 'under AddressSanitizer a process keeps what was freed', 1 if $quarantine;
+	cmp_ok($private_grown, '<', 1000, "and the process is as large: $private_grown kB more, $private in all");
+}
 
 done_testing();
