@@ -5,6 +5,7 @@
 #include "gate/configuration.hpp"
 #include "gate/consume.hpp"
 #include "gate/entitlement.hpp"
+#include "gate/verdict.hpp"
 #include "server/clock.hpp"
 #include "server/extension.hpp"
 #include "server/owner.hpp"
@@ -222,8 +223,8 @@ SKENE_FUNCTION(skene_usage)
                 continue;
             int64 counted = read_units(user_id, name, rule, InvalidSnapshot);
             units += counted;
-            limit = saturating_difference(limit, -rule.limit);
-            room = saturating_difference(room, counted < rule.limit ? counted - rule.limit : 0);
+            limit = saturating_sum(limit, rule.limit);
+            room = saturating_sum(room, room_in(rule, counted));
         }
         values[feature] = CStringGetTextDatum(name);
         values[period] = CStringGetTextDatum(quota.period);

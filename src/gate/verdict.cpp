@@ -82,13 +82,13 @@ decide(const Call &call, const int64 *used, Decision *decision)
     const Resolution &resolution = call.open.resolution;
     const Rule *denied_by = denying_rule(resolution, used, call.request.amount);
 
-    if (denied_by)
-        check_range(call, *denied_by);
+    if (!denied_by) {
+        admit(call, used, decision);
+        return;
+    }
+    check_range(call, *denied_by);
     describe(call, used, denied_by, decision);
-    decision->allowed = !denied_by;
-    decision->reason = denied_by             ? reason_of_denial(resolution, *denied_by)
-                       : decision->has_limit ? Reason::ok
-                                             : Reason::unlimited;
+    decision->reason = reason_of_denial(resolution, *denied_by);
 }
 
 void
