@@ -6,18 +6,6 @@ LANGUAGE sql IMMUTABLE STRICT SET search_path TO pg_catalog, pg_temp AS
 $$ SELECT sha256(convert_to(lower($1 COLLATE "C"), 'UTF8')) $$;
 COMMENT ON FUNCTION skene.address_hash(text) IS 'Key of skene.suppressions';
 
-CREATE FUNCTION skene.check_address(address text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
-BEGIN
-    IF address IS NULL THEN
-        RAISE EXCEPTION 'e-mail address must not be null' USING ERRCODE = '22004';
-    ELSIF NOT skene.valid_address(address) THEN
-        RAISE EXCEPTION 'not an e-mail address'
-            USING ERRCODE = '22023', HINT = 'Pass one bare address, such as ada@example.com.';
-    END IF;
-END
-$$;
-
 -- Why a customer must not be written to at an address; null when it may be. What is not said
 -- about marketing is decided by the setting marketingConsent; anything but true is no.
 CREATE FUNCTION skene.objection(customer skene.customers, address text, category text) RETURNS text

@@ -18,6 +18,18 @@ $$;
 CREATE FUNCTION skene.valid_address(address text) RETURNS boolean
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'skene_valid_address';
 
+CREATE FUNCTION skene.check_address(address text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    IF address IS NULL THEN
+        RAISE EXCEPTION 'e-mail address must not be null' USING ERRCODE = '22004';
+    ELSIF NOT skene.valid_address(address) THEN
+        RAISE EXCEPTION 'not an e-mail address'
+            USING ERRCODE = '22023', HINT = 'Pass one bare address, such as ada@example.com.';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION skene.check_plan(plan text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path TO pg_catalog, pg_temp AS $$
 BEGIN
@@ -128,9 +140,8 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg
 #variable_conflict use_column
 BEGIN
     PERFORM skene.check_user_id(skene_identify.user_id);
-    IF email IS NOT NULL AND NOT skene.valid_address(email) THEN
-        RAISE EXCEPTION 'not an e-mail address'
-            USING ERRCODE = '22023', HINT = 'Pass one bare address, such as ada@example.com.';
+    IF email IS NOT NULL THEN
+        PERFORM skene.check_address(email);
     END IF;
     IF jsonb_typeof(attributes) <> 'object' THEN
         RAISE EXCEPTION 'attributes must be a JSON object' USING ERRCODE = '22023';
