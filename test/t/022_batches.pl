@@ -36,13 +36,6 @@ sub enqueue
 	return;
 }
 
-# Requests that carried messages of a name.
-sub requests_of
-{
-	my ($name) = @_;
-	return grep { $_->{body} =~ /"${name}_/ } resend_requests();
-}
-
 # Test that messages of a name were accepted once each.
 sub once_each
 {

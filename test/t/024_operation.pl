@@ -55,12 +55,6 @@ sub enqueue_stripe
 	return;
 }
 
-sub requests_of
-{
-	my ($name) = @_;
-	return grep { $_->{body} =~ /"${name}_/ } resend_requests();
-}
-
 my $breaker = q{SELECT breaker FROM skene.provider_status WHERE provider = 'resend'};
 
 # One provider, then the other ---------------------------------------------------------------

@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_server install error_of worker_pid worker_runs workers_are poll wait_until becomes states_are write_secret
-  start_resend use_resend stop_resend resend_fault resend_control resend_counts resend_requests
+  start_resend use_resend stop_resend resend_fault resend_control resend_counts resend_requests requests_of
   start_stand_in $api_key);
 
 # One unit of "export" is free; the next one asks for an upgrade.
@@ -242,6 +242,13 @@ sub resend_requests
 		usleep(50_000);
 	}
 	return @requests;
+}
+
+# Requests that carried messages to NAME_1, NAME_2 ...
+sub requests_of
+{
+	my ($name) = @_;
+	return grep { $_->{body} =~ /"${name}_/ } resend_requests();
 }
 
 END
