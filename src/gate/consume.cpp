@@ -1,8 +1,9 @@
 /*
  * consume.cpp: counting a request, or only looking; giving units back.
  *
- * Order of a consume: lock the events against changes by hand -> open the meter ->
- * probe the idempotency key -> reserve -> claim the key -> insert the event. A denial
+ * Order of a consume: deny what shared memory is certain of -> lock the events against
+ * changes by hand -> open the meter -> probe the idempotency key -> reserve -> claim the
+ * key -> insert the event. A denial
  * probes the key once more, because the repeat of the call that took the last unit must
  * be told that it succeeded. Whatever fails on the way, the end of the (sub)transaction
  * gives back what was reserved.
@@ -201,7 +202,7 @@ raise_circle(const char *feature)
 
 /* Wait for the oldest transaction whose end may change the answer; a deadline raises. */
 void
-wait_for_others(const Call &call, int mark, TimestampTz *deadline)
+wait_for_others(const Call &call, TimestampTz *deadline)
 {
     TransactionId oldest = InvalidTransactionId;
     uint32 lacking = short_windows(call);
@@ -216,7 +217,7 @@ wait_for_others(const Call &call, int mark, TimestampTz *deadline)
             oldest = holder;
     }
     /* whoever waits holds nothing that others could wait for */
-    release_holds(mark);
+    release_holds(call.mark);
     TimestampTz now = GetCurrentTimestamp();
     if (*deadline == 0)
         *deadline = TimestampTzPlusMilliseconds(now, contention_timeout);
@@ -255,11 +256,28 @@ give_back(const Call &call, int64 amount)
     return true;
 }
 
+/*
+ * Deny without a lock, for nothing is written, where shared memory is certain. Not with an
+ * idempotency key: it may be that of a call that was admitted.
+ */
+bool
+deny_at_once(Call *call, Decision *decision)
+{
+    int64 used[max_rules];
+
+    if (call->request.idempotency_key || !look_in_memory(call, used))
+        return false;
+    decide(*call, used, decision);
+    if (!decision->allowed)
+        count_denial(call->open.windows[call->open.resolution.quota].number);
+    return !decision->allowed;
+}
+
 enum class Outcome : uint8 { decided, repeated, ambiguous };
 
 /* One try at counting; holds are left to the caller. */
 Outcome
-try_to_count(Call *call, int mark, Decision *decision)
+try_to_count(Call *call, Decision *decision)
 {
     int64 used[max_rules];
     int64 taken[max_rules];
@@ -283,7 +301,7 @@ try_to_count(Call *call, int mark, Decision *decision)
         return is_repeat(call->request, KeyUse::consume) ? Outcome::repeated : Outcome::ambiguous;
     SKENE_INJECTION_POINT("claimed");
     record(*call, taken);
-    keep_holds(mark);
+    keep_holds(call->mark);
     for (int i = 0; i < call->open.resolution.rule_count; i++)
         used[i] = saturating_sum(used[i], taken[i]);
     admit(*call, used, decision);
@@ -292,16 +310,43 @@ try_to_count(Call *call, int mark, Decision *decision)
 
 /* The answer to the repeat of a call that was admitted. */
 void
-answer_repeat(Call *call, int mark, Decision *decision)
+answer_repeat(Call *call, Decision *decision)
 {
     int64 used[max_rules];
 
-    /* what we had reserved ourselves is not part of it */
-    release_holds(mark);
+    /* afresh: what we had reserved ourselves is not part of it */
     open_for_counting(call);
     read_counters(*call, used);
     admit(*call, used, decision);
     decision->replayed = true;
+}
+
+/* Count, waiting for others where their end decides. */
+void
+count(Call *call, Decision *decision)
+{
+    int64 used[max_rules];
+    TimestampTz deadline = 0;
+
+    for (;;) {
+        switch (try_to_count(call, decision)) {
+        case Outcome::decided:
+            return;
+        case Outcome::repeated:
+            answer_repeat(call, decision);
+            return;
+        case Outcome::ambiguous:
+            break;
+        }
+        if (on_contention == contention_deny) {
+            /* afresh: nothing of ours may be in the numbers */
+            open_for_counting(call);
+            read_counters(*call, used);
+            contend(*call, used, decision);
+            return;
+        }
+        wait_for_others(*call, &deadline);
+    }
 }
 
 } // namespace
@@ -309,35 +354,16 @@ answer_repeat(Call *call, int mark, Decision *decision)
 void
 consume(const Request &request, bool with_texts, Decision *decision)
 {
-    TimestampTz deadline = 0;
-    int64 used[max_rules];
-    int mark = hold_mark();
     Call call;
 
     require_writable();
     begin_call(&call, request);
-    for (;;) {
-        Outcome outcome = try_to_count(&call, mark, decision);
-        if (outcome == Outcome::decided)
-            break;
-        if (outcome == Outcome::repeated) {
-            answer_repeat(&call, mark, decision);
-            break;
-        }
-        if (on_contention == contention_deny) {
-            /* nothing of ours may be in the numbers */
-            release_holds(mark);
-            open_for_counting(&call);
-            read_counters(call, used);
-            contend(call, used, decision);
-            break;
-        }
-        wait_for_others(call, mark, &deadline);
-    }
+    if (!deny_at_once(&call, decision))
+        count(&call, decision);
     if (!decision->allowed)
         note(call, decision->reason);
     if (!decision->allowed || decision->replayed)
-        release_holds(mark);
+        release_holds(call.mark);
     if (with_texts)
         explain(call, decision);
 }
@@ -359,7 +385,6 @@ int64
 refund(const Request &request)
 {
     int64 taken[max_rules] = {};
-    int mark = hold_mark();
     Call call;
 
     require_writable();
@@ -380,7 +405,7 @@ refund(const Request &request)
         call.units[quota] -= request.amount; /* where the rows are the truth */
     }
     int64 used = used_in(call, quota);
-    keep_holds(mark);
+    keep_holds(call.mark);
     return used;
 }
 
@@ -388,7 +413,6 @@ int64
 set_usage(const Request &request, int64 target)
 {
     int64 taken[max_rules] = {};
-    int mark = hold_mark();
     Call call;
 
     require_writable();
@@ -412,7 +436,7 @@ set_usage(const Request &request, int64 target)
         taken[quota] = difference;
         record(call, taken);
     }
-    keep_holds(mark);
+    keep_holds(call.mark);
     return before;
 }
 

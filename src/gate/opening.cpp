@@ -62,6 +62,22 @@ resolve(Call *call, Snapshot (*take_snapshot)(), bool counting)
     return customer.has_row;
 }
 
+/* Does shared memory say what this transaction sees? */
+bool
+memory_serves(const Call &call)
+{
+    return !RecoveryInProgress() && !changed_here(call.key.customer_hash) && !usage_changed_here();
+}
+
+/* Read the open windows; false if rows were changed by hand while they were filled or read. */
+bool
+read_windows(const Call &call, uint64 generation, int64 *used)
+{
+    for (int i = 0; i < call.open.resolution.rule_count; i++)
+        used[i] = used_in(call, i);
+    return usage_generation() == generation;
+}
+
 /* Look at the tables under the active snapshot. */
 void
 look_at_tables(Call *call, int64 *used)
@@ -120,6 +136,8 @@ begin_call(Call *call, const Request &request)
 {
     call->request = request;
     call->key = make_meter_key(events_relation(), request.user_id, request.feature);
+    call->mark = hold_mark();
+    call->looked = false;
 }
 
 void
@@ -128,8 +146,13 @@ open_for_counting(Call *call)
     lock_events(call->key.relation);
     uint64 generation = usage_generation();
     bool private_view = changed_here(call->key.customer_hash);
+    bool is_open = call->looked && call->generation == generation;
     OwnerScope scope;
 
+    call->looked = false;
+    if (is_open)
+        return;
+    release_holds(call->mark);
     prepare_holds(max_rules);
     start_afresh(call);
     call->alone = usage_changed_here();
@@ -158,18 +181,32 @@ used_in(const Call &call, int rule)
     return used_by(*window.escrow, own_use(window.number));
 }
 
+bool
+look_in_memory(Call *call, int64 *used)
+{
+    if (!memory_serves(*call))
+        return false;
+    prepare_holds(max_rules);
+    start_afresh(call);
+    call->generation = usage_generation();
+    call->looked = find_meter(call->key, call->now, call->generation, &call->open) &&
+                   read_windows(*call, call->generation, used);
+    return call->looked;
+}
+
 void
 look_at_windows(Call *call, int64 *used)
 {
-    int mark = hold_mark();
+    bool read;
 
     start_afresh(call);
-    if (RecoveryInProgress() || changed_here(call->key.customer_hash) || usage_changed_here()) {
+    if (!memory_serves(*call)) {
         look_at_tables(call, used);
         return;
     }
     prepare_holds(max_rules);
-    for (;;) {
+    do {
+        CHECK_FOR_INTERRUPTS();
         uint64 generation = usage_generation();
         /* there are no latest snapshots in parallel mode */
         if (!find_meter(call->key, call->now, generation, &call->open) &&
@@ -177,14 +214,9 @@ look_at_windows(Call *call, int64 *used)
             look_at_tables(call, used);
             return;
         }
-        for (int i = 0; i < call->open.resolution.rule_count; i++)
-            used[i] = used_in(*call, i);
-        release_holds(mark);
-        if (usage_generation() == generation)
-            return;
-        /* rows were changed by hand while we read them */
-        CHECK_FOR_INTERRUPTS();
-    }
+        read = read_windows(*call, generation, used);
+        release_holds(call->mark);
+    } while (!read);
 }
 
 } // namespace skene

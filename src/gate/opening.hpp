@@ -15,7 +15,10 @@ struct Call {
     MeterKey key;
     TimestampTz now;
     TimestampTz anchor; /* of a customer without a row; DT_NOEND: it has one */
+    int mark;           /* what is held from there on is this call's */
     OpenMeter open;
+    bool looked;            /* it is open since a look, ... */
+    uint64 generation;      /* ... when the rows were these */
     bool alone;             /* nothing is held: nobody else counts, and units are the rows' */
     int64 units[max_rules]; /* used in each window, when alone */
 };
@@ -24,14 +27,21 @@ struct Call {
 void begin_call(Call *call, const Request &request);
 
 /*
- * Open the meter for counting: from shared memory, else from the tables. Its windows
- * are held from hold_mark() on. Locks skene.usage_events against changes by hand; where
- * this transaction has made some, against everybody else who counts, and counts alone.
+ * Open the meter for counting: from shared memory, else from the tables. What the call
+ * held before is let go, unless a look opened it just now. Locks skene.usage_events against changes
+ * by hand; where this transaction has made some, against everybody else who counts, and counts
+ * alone.
  */
 void open_for_counting(Call *call);
 
 /* Units of one rule's window that this transaction sees used. */
 int64 used_in(const Call &call, int rule);
+
+/*
+ * Units used in each window if shared memory knows them: no lock, no SQL. The meter stays
+ * open then.
+ */
+bool look_in_memory(Call *call, int64 *used);
 
 /*
  * Units used in each window, as this transaction sees them, without counting or
