@@ -91,7 +91,7 @@ SELECT format('Cold, the first call of each of %s customers since the server sta
 \echo '|---|--:|'
 SELECT format('| %s | %s |', CASE subject WHEN 'before' THEN 'before' WHEN 'after' THEN 'after'
                              WHEN 'held' THEN format('held, all %s s', variant)
-                             ELSE format('held, the 10 s up to second %s', variant) END, pg_temp.shown(value))
+                             ELSE format('held, until second %s', variant) END, pg_temp.shown(value))
   FROM bench.samples WHERE part = 'snapshot' AND measure = 'tps' AND subject <> 'paced'
  ORDER BY subject <> 'before', subject = 'after', subject = 'held', variant;
 \echo

@@ -60,12 +60,17 @@ SELECT r.at_us / 1000.0 - extract(epoch FROM p.first_denied_at) * 1000 AS ms
   FROM bench.requests r JOIN skene.outbox o USING (idempotency_key) JOIN skene.prompts p USING (prompt_id);
 CREATE SEQUENCE bench.everybody;
 GRANT USAGE ON SEQUENCE bench.everybody TO app;
+-- Customers who used something before the server started.
 CREATE PROCEDURE bench.grow(customers bigint) LANGUAGE plpgsql AS $$
 BEGIN
     FOR batch IN 0 .. (customers - 1) / 500000 LOOP
         INSERT INTO skene.customers (user_id, anchor)
         SELECT g::text, now()
           FROM generate_series(batch * 500000 + 1, least((batch + 1) * 500000, customers)) g
+        ON CONFLICT DO NOTHING;
+        INSERT INTO skene.usage
+        SELECT c.user_id, 'export', '30d', c.anchor, c.anchor + interval '30 days', 1
+          FROM skene.customers c WHERE c.anchor = now()
         ON CONFLICT DO NOTHING;
         INSERT INTO app.counters
         SELECT g::text, 0
