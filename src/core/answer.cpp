@@ -82,7 +82,7 @@ judge_silence(const HttpResponse &response, int32_t attempts, double random) noe
     Delivery delivery;
     delivery.uncertain = response.outcome != HttpOutcome::not_sent;
     delivery.failing = true;
-    delivery.wait_s = backoff(attempts, random, response.retry_after_s);
+    delivery.wait_s = backoff(attempts, random, response.advice.retry_after_s);
     std::snprintf(delivery.error, sizeof delivery.error, "%s", response.error);
     return delivery;
 }
@@ -91,7 +91,7 @@ void
 complete(Delivery *delivery, const HttpResponse &response, int32_t attempts, double random,
          int64_t pause_s)
 {
-    int64_t retry_after_s = response.retry_after_s;
+    int64_t retry_after_s = response.advice.retry_after_s;
     switch (delivery->verdict) {
     case Verdict::retry:
         delivery->failing = response.status >= 500 || response.status == 408;

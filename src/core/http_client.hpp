@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "core/retry_advice.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -39,9 +41,8 @@ enum class HttpOutcome : uint8_t {
 struct HttpResponse {
     uint64_t tag = 0;
     HttpOutcome outcome = HttpOutcome::unknown;
-    int32_t status = 0;         /* HTTP status when answered */
-    int64_t retry_after_s = -1; /* delta-seconds or HTTP-date, as seconds from now; -1 = none */
-    int should_retry = -1;      /* Stripe-Should-Retry: 1 true, 0 false, -1 = not said */
+    int32_t status = 0; /* HTTP status when answered */
+    RetryAdvice advice;
     char error[256] = {};       /* which phase failed and how; no secret, no URL query */
     const char *body = nullptr; /* first max_response_bytes; valid until the next call */
     size_t body_size = 0;

@@ -9,7 +9,6 @@
 #include "core/http_transfer.hpp"
 
 #include "core/plain_text.hpp"
-#include "core/retry_after.hpp"
 
 #include <cstdio>
 #include <cstring>
@@ -63,15 +62,6 @@ add_header(Transfer *transfer, std::string_view name, std::string_view value)
     return true;
 }
 
-/* The value of a header line, null when it is another header. */
-const char *
-value_of(const char *line, size_t size, std::string_view name)
-{
-    return size >= name.size() && curl_strnequal(line, name.data(), name.size())
-               ? line + name.size()
-               : nullptr;
-}
-
 /* libcurl: one line of the response's header, the status line included. */
 size_t
 on_header(char *data, size_t, size_t size, void *context)
@@ -82,14 +72,7 @@ on_header(char *data, size_t, size_t size, void *context)
         transfer->headers_cut = true;
         return 0;
     }
-    const char *end = data + size;
-    if (const char *value = value_of(data, size, "retry-after:"))
-        transfer->retry_after_s =
-            parse_retry_after({value, static_cast<size_t>(end - value)}, std::time(nullptr));
-    if (const char *value = value_of(data, size, "stripe-should-retry:")) {
-        std::string_view said = trim({value, static_cast<size_t>(end - value)});
-        transfer->should_retry = said == "true" ? 1 : said == "false" ? 0 : -1;
-    }
+    read_header({data, size}, std::time(nullptr), &transfer->advice);
     return size;
 }
 
@@ -312,10 +295,9 @@ read_transfer(const Transfer &transfer, CURLcode code, HttpResponse *response)
 {
     judge_transfer(transfer, code, response);
     response->tag = transfer.tag;
-    response->retry_after_s = transfer.retry_after_s;
     response->body = transfer.body;
     response->body_size = transfer.body_size;
-    response->should_retry = transfer.should_retry;
+    response->advice = transfer.advice;
     response->dns_us = measured(transfer, CURLINFO_NAMELOOKUP_TIME_T);
     response->connect_us = measured(transfer, CURLINFO_CONNECT_TIME_T);
     response->tls_us = measured(transfer, CURLINFO_APPCONNECT_TIME_T);
@@ -330,8 +312,7 @@ clear_transfer(Transfer *transfer)
     wipe_headers(transfer);
     transfer->begun = transfer->body_cut = transfer->headers_cut = false;
     transfer->header_bytes = 0;
-    transfer->retry_after_s = -1;
-    transfer->should_retry = -1;
+    transfer->advice = {};
     transfer->curl_error[0] = '\0';
 }
 

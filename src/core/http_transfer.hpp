@@ -27,8 +27,7 @@ struct Transfer {
     bool body_cut = false;
     bool headers_cut = false;
     size_t header_bytes = 0;
-    int64_t retry_after_s = -1;
-    int should_retry = -1;
+    RetryAdvice advice;
     size_t body_size = 0;
     char curl_error[CURL_ERROR_SIZE] = {};
     char body[max_response_bytes];

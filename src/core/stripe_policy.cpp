@@ -42,8 +42,8 @@ judge_refusal(const HttpResponse &response, bool is_json)
     int32_t status = response.status;
     if (status == 429)
         return Verdict::wait; /* their own library gives up here, but we have time */
-    if (response.should_retry >= 0)
-        return response.should_retry ? Verdict::retry : Verdict::bury;
+    if (response.advice.should_retry >= 0)
+        return response.advice.should_retry ? Verdict::retry : Verdict::bury;
     if (status >= 500 || status == 408 || status == 409 || status == 425)
         return Verdict::retry;
     if (status == 401 || status == 403 || status == 407 || !is_json)

@@ -4,7 +4,7 @@
  * Input: outcome and status ("answered 429"), attempts, Retry-After, body.
  */
 #include "core/delivery_policy.hpp"
-#include "core/retry_after.hpp"
+#include "core/retry_advice.hpp"
 
 #include "fuzz.hpp"
 
@@ -71,7 +71,7 @@ check(const Delivery &delivery, const HttpResponse &response)
     require(is_printable(delivery.error));
     require(memchr(delivery.provider_id, '\0', sizeof delivery.provider_id));
     require(is_printable(delivery.provider_id));
-    require(allowed_wait(delivery, response.retry_after_s));
+    require(allowed_wait(delivery, response.advice.retry_after_s));
     if (response.outcome != HttpOutcome::answered)
         require(delivery.verdict == Verdict::retry && delivery.uncertain);
     if (delivery.verdict == Verdict::sent) /* only the provider's word counts */
@@ -95,7 +95,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         response.status = number(state.substr(9));
         response.body = body.data();
         response.body_size = body.size();
-        response.retry_after_s = read_retry_after(retry_after);
+        response.advice.retry_after_s = read_retry_after(retry_after);
     }
     BatchItem items[3];
     for (const Delivery &delivery :

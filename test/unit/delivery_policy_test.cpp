@@ -22,7 +22,7 @@ answer(int32_t status, std::string_view body, int64_t retry_after_s = -1)
     response.status = status;
     response.body = body.data();
     response.body_size = body.size();
-    response.retry_after_s = retry_after_s;
+    response.advice.retry_after_s = retry_after_s;
     return response;
 }
 
@@ -184,7 +184,7 @@ TEST(DeliveryPolicy, JudgesEveryAnswerStripeCanGive)
         SCOPED_TRACE(std::to_string(c.status) + " " + c.body + " " +
                      std::to_string(c.should_retry));
         HttpResponse response = answer(c.status, c.body, c.retry_after_s);
-        response.should_retry = c.should_retry;
+        response.advice.should_retry = c.should_retry;
         Delivery got = judge_stripe(response, 1, no_jitter);
         EXPECT_EQ(int(got.verdict), int(c.verdict));
         EXPECT_EQ(got.wait_s, c.wait_s);

@@ -167,7 +167,7 @@ TEST_F(HttpClientTest, SendsTheRequestAsGiven)
     EXPECT_EQ(got.response.status, 200);
     EXPECT_EQ(got.response.tag, 7u);
     EXPECT_EQ(got.body, R"({"id":"1"})");
-    EXPECT_EQ(got.response.retry_after_s, -1);
+    EXPECT_EQ(got.response.advice.retry_after_s, -1);
     EXPECT_GT(got.response.total_us, 0);
     EXPECT_STREQ(got.response.error, "");
 
@@ -273,12 +273,12 @@ TEST_F(HttpClientTest, ReadsRetryAfterInBothForms)
         SCOPED_TRACE(c.value);
         Answer got = ask(std::string("/retry-after/") + c.value);
         EXPECT_EQ(got.response.status, 429);
-        EXPECT_GE(got.response.retry_after_s, c.low);
-        EXPECT_LE(got.response.retry_after_s, c.high);
+        EXPECT_GE(got.response.advice.retry_after_s, c.low);
+        EXPECT_LE(got.response.advice.retry_after_s, c.high);
     }
     ask("/retry-after/7");
     ask("/ok");
-    EXPECT_EQ(ask("/ok").response.retry_after_s, -1) << "left over from an earlier answer";
+    EXPECT_EQ(ask("/ok").response.advice.retry_after_s, -1) << "left over from an earlier answer";
 }
 
 TEST_F(HttpClientTest, KnowsThatNothingWasSentWhenItCouldNotConnect)
@@ -497,11 +497,11 @@ TEST_F(HttpClientTest, CallsABrokenChunkUnknown)
 
 TEST_F(HttpClientTest, ReadsWhetherStripeWantsItAgain)
 {
-    EXPECT_EQ(ask("/should-retry/true").response.should_retry, 1);
-    EXPECT_EQ(ask("/should-retry/false").response.should_retry, 0);
-    EXPECT_EQ(ask("/should-retry/perhaps").response.should_retry, -1);
+    EXPECT_EQ(ask("/should-retry/true").response.advice.should_retry, 1);
+    EXPECT_EQ(ask("/should-retry/false").response.advice.should_retry, 0);
+    EXPECT_EQ(ask("/should-retry/perhaps").response.advice.should_retry, -1);
     ask("/should-retry/true");
-    EXPECT_EQ(ask("/ok").response.should_retry, -1) << "left over from an earlier answer";
+    EXPECT_EQ(ask("/ok").response.advice.should_retry, -1) << "left over from an earlier answer";
 }
 
 TEST_F(HttpClientTest, MeasuresWhereTheTimeWent)

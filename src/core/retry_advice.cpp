@@ -1,7 +1,7 @@
 /*
- * retry_after.cpp: both forms of Retry-After.
+ * retry_advice.cpp: both forms of Retry-After, and Stripe-Should-Retry.
  */
-#include "core/retry_after.hpp"
+#include "core/retry_advice.hpp"
 
 #include "core/characters.hpp"
 #include "core/plain_text.hpp"
@@ -18,7 +18,28 @@ namespace
 
 constexpr size_t max_value_bytes = 63;
 
+/* Cut the name off a line; false when it is another header's. */
+bool
+take_name(std::string_view *line, std::string_view name)
+{
+    if (line->size() < name.size() || !curl_strnequal(line->data(), name.data(), name.size()))
+        return false;
+    line->remove_prefix(name.size());
+    return true;
+}
+
 } // namespace
+
+void
+read_header(std::string_view line, int64_t now, RetryAdvice *advice) noexcept
+{
+    if (take_name(&line, "retry-after:")) {
+        advice->retry_after_s = parse_retry_after(line, now);
+    } else if (take_name(&line, "stripe-should-retry:")) {
+        std::string_view said = trim(line);
+        advice->should_retry = said == "true" ? 1 : said == "false" ? 0 : -1;
+    }
+}
 
 int64_t
 parse_retry_after(std::string_view value, int64_t now) noexcept
