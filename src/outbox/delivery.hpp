@@ -1,5 +1,5 @@
 /*
- * delivery.hpp: lease -> HTTP -> settle. Worker only.
+ * delivery.hpp: what of the outbox is sent now. Worker only.
  */
 #pragma once
 
@@ -13,14 +13,5 @@ namespace skene
  * skene_gate.delivery says. Returns when to look again.
  */
 TimestampTz empty_outbox();
-
-/* Are there answers to wait for? */
-bool deliveries_under_way();
-
-/* The worker is about to end: wait for what is under way, but no longer than this. */
-void finish_deliveries(int64 timeout_ms);
-
-/* Wait for answers, or the latch, up to timeout_ms, and settle what came. */
-void wait_for_deliveries(int64 timeout_ms);
 
 } // namespace skene

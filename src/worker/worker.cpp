@@ -13,6 +13,7 @@
 #include "gate/denials.hpp"
 #include "outbox/account.hpp"
 #include "outbox/delivery.hpp"
+#include "outbox/flights.hpp"
 #include "settings/settings.hpp"
 #include "worker/fold.hpp"
 #include "worker/prompts.hpp"
