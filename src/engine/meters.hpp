@@ -6,9 +6,6 @@
  * is in flight; only a window that nobody holds is evicted; a resolution is used only
  * under the stamp it was made with. A full table evicts or raises, and never lets
  * anything be counted outside of it.
- *
- * The table is divided into partitions, each with a lock, buckets and entries of its
- * own, so that nobody ever needs two locks.
  */
 #pragma once
 
