@@ -49,7 +49,7 @@ no_more_of(const char *characters, std::string_view rendered, std::string_view s
     return true;
 }
 
-/* Every variable, alone in a link. */
+/* Every variable that a tag can name, alone in a link. */
 void
 check_links(EmailRequest request)
 {
@@ -57,10 +57,12 @@ check_links(EmailRequest request)
     if (!variables.is_object())
         return;
     for (const auto &[name, value] : variables.items()) {
+        if (name.find_first_of("{}") != name.npos) /* would be tags of its own */
+            continue;
         std::string link = "<" + ("{{" + name + "}}") + ">";
         request.html = link;
         json body = render(request);
-        if (body.is_null()) /* not every key can be named in a template */
+        if (body.is_null()) /* nor can every other name */
             continue;
         std::string url = body["html"];
         require(no_more_of("<>\"'", url, "<>") || name.find_first_of("<>\"'#/") != name.npos);
