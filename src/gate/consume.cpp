@@ -3,10 +3,9 @@
  *
  * Order of a consume: deny what shared memory is certain of -> lock the events against
  * changes by hand -> open the meter -> probe the idempotency key -> reserve -> claim the
- * key -> insert the event. A denial
- * probes the key once more, because the repeat of the call that took the last unit must
- * be told that it succeeded. Whatever fails on the way, the end of the (sub)transaction
- * gives back what was reserved.
+ * key -> insert the event. A denial probes the key once more, because the repeat of the
+ * call that took the last unit must be told that it succeeded. Whatever fails on the way,
+ * the end of the (sub)transaction gives back what was reserved.
  */
 #include "gate/consume.hpp"
 

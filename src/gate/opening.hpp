@@ -28,9 +28,9 @@ void begin_call(Call *call, const Request &request);
 
 /*
  * Open the meter for counting: from shared memory, else from the tables. What the call
- * held before is let go, unless a look opened it just now. Locks skene.usage_events against changes
- * by hand; where this transaction has made some, against everybody else who counts, and counts
- * alone.
+ * held before is let go, unless a look opened it just now. Locks skene.usage_events
+ * against changes by hand; where this transaction has made some, against everybody else
+ * who counts, and counts alone.
  */
 void open_for_counting(Call *call);
 
