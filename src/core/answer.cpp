@@ -3,6 +3,8 @@
  */
 #include "core/answer.hpp"
 
+#include "core/json_text.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -23,8 +25,11 @@ constexpr int64_t longest_wait_s = 15 * 60;
 nlohmann::json
 read_body(const HttpResponse &response)
 {
-    std::string_view body(response.body ? response.body : "", response.body_size);
-    return nlohmann::json::parse(body.begin(), body.end(), nullptr, false);
+    nlohmann::json body;
+    std::string_view text(response.body ? response.body : "", response.body_size);
+    if (read_json(text, &body) != JsonVerdict::ok)
+        body = nlohmann::json::value_t::discarded;
+    return body;
 }
 
 std::string

@@ -6,6 +6,7 @@
  * for as long as Resend remembers it.
  */
 #include "core/answer.hpp"
+#include "core/json_text.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -164,8 +165,9 @@ try {
 bool
 fits_resend_batch(std::string_view body) noexcept
 try {
-    auto mail = nlohmann::json::parse(body.begin(), body.end(), nullptr, false);
-    return mail.is_object() && !mail.contains("attachments") && !mail.contains("scheduled_at");
+    nlohmann::json mail;
+    return read_json(body, &mail) == JsonVerdict::ok && mail.is_object() &&
+           !mail.contains("attachments") && !mail.contains("scheduled_at");
 } catch (...) {
     return false;
 }

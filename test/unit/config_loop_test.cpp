@@ -5,11 +5,12 @@
 
 #include <fstream>
 #include <iterator>
-#include <regex>
 
 using nlohmann::json;
 using skene::test::parse;
 using skene::test::Parsed;
+using skene::test::read_value;
+using skene::test::write_value;
 
 namespace
 {
@@ -48,6 +49,24 @@ step(std::string trigger = "type:'api',endpoint:'/a'",
 }
 
 std::string
+replaced(std::string text, const std::string &from, const std::string &to)
+{
+    for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size())
+        text.replace(at, from.size(), to);
+    return text;
+}
+
+std::string
+without_comments(std::string text)
+{
+    for (size_t at = 0; (at = text.find("//", at)) != text.npos; at++) {
+        if (at == 0 || text[at - 1] != ':') // not that of a URL
+            text.erase(at, text.find('\n', at) - at);
+    }
+    return text;
+}
+
+std::string
 loop(std::string steps)
 {
     return "{type:'freemium',steps:[" + steps + "]}";
@@ -59,7 +78,7 @@ TEST(ConfigLoop, AcceptsThePublishedFileAsItStands)
 {
     Parsed parsed = parse(published_loop());
     EXPECT_EQ(parsed.problem, "");
-    EXPECT_EQ(parsed.bytes, json::parse(published_rows).dump());
+    EXPECT_EQ(parsed.bytes, write_value(read_value(published_rows)));
     EXPECT_EQ(parsed.warnings,
               std::vector<std::string>{"24:22 unescaped apostrophe in a single-quoted string"});
 }
@@ -67,18 +86,24 @@ TEST(ConfigLoop, AcceptsThePublishedFileAsItStands)
 TEST(ConfigLoop, AcceptsThePublishedFileHoweverItIsLaidOut)
 {
     std::string text = published_loop();
-    std::string flat = std::regex_replace(text, std::regex("(^|\n) +"), "$1");
-    std::string one_line = std::regex_replace(
-        std::regex_replace(text, std::regex("(^|[^:])//[^\n]*"), "$1"), std::regex("\n"), "");
-    std::string squeezed = std::regex_replace(std::regex_replace(one_line, std::regex(" +"), " "),
-                                              std::regex(" ?([{}:,;()\\[\\]]) ?"), "$1");
-    std::string crlf = std::regex_replace(text, std::regex("\n"), "\r\n");
+    std::string flat = text;
+    while (flat.find("\n ") != flat.npos)
+        flat = replaced(flat, "\n ", "\n");
+    std::string one_line = replaced(without_comments(text), "\n", "");
+    std::string squeezed = one_line;
+    while (squeezed.find("  ") != squeezed.npos)
+        squeezed = replaced(squeezed, "  ", " ");
+    for (char c : std::string_view("{}:,;()[]")) {
+        squeezed = replaced(squeezed, {' ', c}, {c});
+        squeezed = replaced(squeezed, {c, ' '}, {c});
+    }
+    std::string crlf = replaced(text, "\n", "\r\n");
     ASSERT_EQ(one_line.find('\n'), std::string::npos);
 
     for (const std::string &variant : {flat, one_line, squeezed, crlf, "\xEF\xBB\xBF" + text}) {
         Parsed parsed = parse(variant);
         EXPECT_EQ(parsed.problem, "") << variant;
-        EXPECT_EQ(parsed.bytes, json::parse(published_rows).dump());
+        EXPECT_EQ(parsed.bytes, write_value(read_value(published_rows)));
         EXPECT_EQ(parsed.warnings.size(), 1u);
     }
 }
@@ -95,7 +120,7 @@ TEST(ConfigLoop, AcceptsThePublishedLoopAsStrictJson)
         "recovery": {"retries": 0}})");
     EXPECT_EQ(parsed.problem, "");
     EXPECT_TRUE(parsed.warnings.empty());
-    EXPECT_EQ(parsed.bytes, json::parse(published_rows).dump());
+    EXPECT_EQ(parsed.bytes, write_value(read_value(published_rows)));
 }
 
 TEST(ConfigLoop, RefusesEveryBeginningOfThePublishedFile)

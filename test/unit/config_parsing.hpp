@@ -4,8 +4,7 @@
 #pragma once
 
 #include "core/config.hpp"
-
-#include <nlohmann/json.hpp>
+#include "json_values.hpp"
 
 #include <memory>
 #include <string>
@@ -39,7 +38,7 @@ parse(std::string_view text)
     parse_config(text, result.get());
     if (result->ok) {
         parsed.bytes = view(result->document);
-        parsed.document = nlohmann::json::parse(parsed.bytes);
+        parsed.document = read_value(parsed.bytes);
     } else {
         parsed.problem = in_short(result->problem);
         parsed.hint = result->problem.hint;

@@ -1,15 +1,16 @@
 // email_test.cpp: what a template and a stranger's values become.
 #include "core/email.hpp"
+#include "json_values.hpp"
 
 #include <gtest/gtest.h>
 
 #include <ctime>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 using namespace skene;
 using nlohmann::json;
+using skene::test::read_value;
+using skene::test::write_value;
 
 namespace
 {
@@ -45,13 +46,13 @@ std::string
 part(const EmailRequest &request, const char *name)
 {
     std::string outcome = render(request);
-    return outcome[0] == '<' ? outcome : json::parse(outcome).value(name, "-");
+    return outcome[0] == '<' ? outcome : read_value(outcome).value(name, "-");
 }
 
 std::string
 subject(const std::string &source, const json &variables = json::object())
 {
-    std::string text = variables.dump();
+    std::string text = write_value(variables);
     EmailRequest request = plain_request();
     request.subject = source;
     request.variables = text;
@@ -61,7 +62,7 @@ subject(const std::string &source, const json &variables = json::object())
 std::string
 html(const std::string &source, const json &variables = json::object())
 {
-    std::string text = variables.dump();
+    std::string text = write_value(variables);
     EmailRequest request = plain_request();
     request.html = source;
     request.variables = text;
@@ -71,7 +72,7 @@ html(const std::string &source, const json &variables = json::object())
 std::string
 text(const std::string &source, const json &variables = json::object())
 {
-    std::string dumped = variables.dump();
+    std::string dumped = write_value(variables);
     EmailRequest request = plain_request();
     request.text = source;
     request.html = "x"; /* so that text may come out empty */
@@ -140,12 +141,12 @@ TEST(Email, FillsInATemplateHostedElsewhere)
             {"none", ""},
             {"x_url", "javascript:x"}}}}},
     };
-    EXPECT_EQ(json::parse(render(request)), expected);
+    EXPECT_EQ(read_value(render(request)), expected);
     request.variables = "";
     request.reply_to = "a@b.example";
     expected["template"]["variables"] = json::object();
     expected["reply_to"] = "a@b.example";
-    EXPECT_EQ(json::parse(render(request)), expected);
+    EXPECT_EQ(read_value(render(request)), expected);
     request.hosted_template = "a\nb";
     EXPECT_EQ(render(request), "<hosted template: the name contains control characters>");
     request.hosted_template = "x";
@@ -167,9 +168,9 @@ TEST(Template, ReplacesNames)
 
 TEST(Template, WritesNumbersPlainly)
 {
-    json variables = json::parse("{\"a\":5,\"b\":-7,\"c\":9223372036854775807,\"d\":100000.0,"
-                                 "\"e\":1e6,\"f\":12.5,\"g\":18446744073709551615,\"h\":0,"
-                                 "\"i\":-0.0,\"j\":1e300}");
+    json variables = read_value("{\"a\":5,\"b\":-7,\"c\":9223372036854775807,\"d\":100000.0,"
+                                "\"e\":1e6,\"f\":12.5,\"g\":18446744073709551615,\"h\":0,"
+                                "\"i\":-0.0,\"j\":1e300}");
     EXPECT_EQ(text("{{a}} {{b}} {{c}} {{d}} {{e}} {{f}} {{g}} {{h}} {{i}} {{j}}", variables),
               "5 -7 9223372036854775807 100000 1000000 12.5 18446744073709551615 0 0 1e+300");
     EXPECT_EQ(text("{{#h}}zero is a value{{/h}}", variables), "zero is a value");
@@ -334,7 +335,7 @@ TEST(Template, KeepsProblemsShortAndReadable)
     EXPECT_LE(problem.size(), 513u);
     EXPECT_NE(problem.find(snowmen.substr(0, 63) + "\xe2\x80\xa6\""), problem.npos) << problem;
     EXPECT_EQ(text("{{a\x1b\rb}}", {{"c\nd", 1}}), "<text: unknown variable \"a b\"; known: c d>");
-    EXPECT_EQ(json(problem).dump().empty(), false) << "cut between characters";
+    EXPECT_EQ(write_value(problem).empty(), false) << "cut between characters";
 }
 
 TEST(Email, RefusesVariablesThatAreNoScalars)
@@ -568,11 +569,11 @@ TEST(Email, CanBeUnsubscribedFromWithOneClick)
     EmailRequest request = plain_request();
     EXPECT_EQ(part(request, "headers"), "-");
     request.unsubscribe_url = "https://acme.example/stop?a=1&token=0123";
-    EXPECT_EQ(json::parse(render(request))["headers"],
-              json::parse(R"({"List-Unsubscribe": "<https://acme.example/stop?a=1&token=0123>",
+    EXPECT_EQ(read_value(render(request))["headers"],
+              read_value(R"({"List-Unsubscribe": "<https://acme.example/stop?a=1&token=0123>",
                               "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"})"));
     request.hosted_template = "welcome";
-    EXPECT_EQ(json::parse(render(request))["headers"].size(), 2U);
+    EXPECT_EQ(read_value(render(request))["headers"].size(), 2U);
     for (const char *url :
          {"javascript:alert(1)", "acme.example", "https://a b", "https://a>",
           "https://a\r\nBcc: b@example.com", "https://a\"b", "https://\xc3\xa9"}) {
@@ -594,7 +595,7 @@ TEST(Email, EndsWithThePostalAddress)
     request.html = "Hello";
     EXPECT_TRUE(part(request, "html").starts_with("Hello<p "));
     request.text = {};
-    EXPECT_EQ(json::parse(render(request)).count("text"), 0U);
+    EXPECT_EQ(read_value(render(request)).count("text"), 0U);
     request.postal_address = "a\nb";
     EXPECT_NE(part(request, "html").find("</p>"), std::string::npos);
     request.postal_address = "\xff";

@@ -1,5 +1,6 @@
 // stripe_event_test.cpp: Stripe's events, old and new, whole and broken.
 #include "core/stripe_event.hpp"
+#include "json_values.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +10,10 @@
 #include <iterator>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 using namespace skene;
 using nlohmann::json;
+using skene::test::read_value;
+using skene::test::write_value;
 
 namespace
 {
@@ -46,7 +47,7 @@ vector_text(const std::string &name)
 json
 vector_json(const std::string &name)
 {
-    return json::parse(vector_text(name));
+    return read_value(vector_text(name));
 }
 
 /* A vector, changed at one place ("/data/object/status"; the value null means removed). */
@@ -62,9 +63,9 @@ changed(const std::string &name, const std::string &pointer, const json &value)
 json
 record_of(const json &event)
 {
-    Outcome outcome = flatten(event.dump());
+    Outcome outcome = flatten(write_value(event));
     EXPECT_EQ(outcome.verdict, EventVerdict::ok) << outcome.reason;
-    return outcome.verdict == EventVerdict::ok ? json::parse(outcome.record) : json::object();
+    return outcome.verdict == EventVerdict::ok ? read_value(outcome.record) : json::object();
 }
 
 const std::string subscription = "subscription_clover";
@@ -205,9 +206,9 @@ TEST(StripeEvent, ReadsReferencesAlsoWhenTheyAreExpanded)
 TEST(StripeEvent, FindsTheCustomerUnderTheConfiguredKey)
 {
     std::string text = vector_text(subscription);
-    EXPECT_EQ(json::parse(flatten(text, "team").record)["user_id"], "blue");
-    EXPECT_EQ(json::parse(flatten(text, "user_id").record)["user_id"], nullptr);
-    EXPECT_EQ(json::parse(flatten(text, "").record)["user_id"], nullptr);
+    EXPECT_EQ(read_value(flatten(text, "team").record)["user_id"], "blue");
+    EXPECT_EQ(read_value(flatten(text, "user_id").record)["user_id"], nullptr);
+    EXPECT_EQ(read_value(flatten(text, "").record)["user_id"], nullptr);
     EXPECT_EQ(record_of(changed(subscription, "/data/object/metadata", nullptr))["user_id"],
               nullptr);
     json event = changed(subscription, "/data/object/metadata/skene_user_id", "");
@@ -288,7 +289,7 @@ TEST(StripeEvent, DropsTimesThatAreNone)
         EXPECT_EQ(record_of(changed(subscription, "/data/object/ended_at", value))["ended_at"],
                   nullptr)
             << value;
-        EXPECT_EQ(flatten(changed(subscription, "/created", value).dump()).reason,
+        EXPECT_EQ(flatten(write_value(changed(subscription, "/created", value))).reason,
                   "created is not a time in Unix seconds");
     }
     EXPECT_EQ(record_of(changed(subscription, "/created", 253402300799))["created"], 253402300799);
@@ -364,7 +365,7 @@ TEST(StripeEvent, NamesTheFieldItRefuses)
          "data.object.customer_details is not an object"},
     };
     for (auto &c : cases) {
-        Outcome outcome = flatten(changed(c.vector, c.where, c.value).dump());
+        Outcome outcome = flatten(write_value(changed(c.vector, c.where, c.value)));
         EXPECT_EQ(outcome.verdict, EventVerdict::not_an_event) << c.where << ' ' << c.value;
         EXPECT_EQ(outcome.reason, c.reason);
     }
@@ -383,7 +384,7 @@ TEST(StripeEvent, CutsALongReasonBetweenCharacters)
         key += "\xe2\x98\x83";
     json event = vector_json(subscription);
     event["data"]["object"]["metadata"][key] = 1;
-    std::string reason = flatten(event.dump(), key).reason;
+    std::string reason = flatten(write_value(event), key).reason;
     EXPECT_GT(reason.size(), 250u);
     EXPECT_LT(reason.size(), 256u);
     EXPECT_EQ((reason.size() - std::string("data.object.metadata.").size()) % 3, 0u);
@@ -411,7 +412,7 @@ TEST(StripeEvent, LetsTheLastOfEqualKeysWin)
 {
     Outcome outcome = flatten(
         "{\"id\":\"evt_1\",\"id\":\"evt_2\",\"type\":\"t\",\"created\":1,\"livemode\":false}");
-    EXPECT_EQ(json::parse(outcome.record)["event_id"], "evt_2");
+    EXPECT_EQ(read_value(outcome.record)["event_id"], "evt_2");
 }
 
 TEST(StripeEvent, BoundsNestingWithoutBeingFooledByStrings)
@@ -426,7 +427,7 @@ TEST(StripeEvent, BoundsNestingWithoutBeingFooledByStrings)
     EXPECT_EQ(flatten(nested(128)).reason, "the payload is nested too deeply");
     EXPECT_EQ(flatten(std::string(5 << 20, '[')).reason, "the payload is nested too deeply");
     json event = changed(subscription, "/data/object/note", "\\\"" + std::string(500, '[') + "\"]");
-    EXPECT_EQ(flatten(event.dump()).verdict, EventVerdict::ok);
+    EXPECT_EQ(flatten(write_value(event)).verdict, EventVerdict::ok);
 }
 
 TEST(StripeEvent, TakesTimeInProportionToHostileInput)
@@ -442,14 +443,14 @@ TEST(StripeEvent, TakesTimeInProportionToHostileInput)
         empties += i ? ",{}" : "{}";
     std::clock_t start = std::clock();
     Outcome outcome = flatten(head + ",\"items\":{\"data\":[" + items + "]}}}}");
-    EXPECT_EQ(json::parse(outcome.record)["prices"].size(), 50000u);
+    EXPECT_EQ(read_value(outcome.record)["prices"].size(), 50000u);
     EXPECT_EQ(flatten(head + ",\"x\":[" + empties + "]}}}").verdict, EventVerdict::ok);
     EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
 }
 
 TEST(StripeEvent, SurvivesEveryTruncationAndEveryChangedByte)
 {
-    std::string text = vector_json(subscription).dump();
+    std::string text = write_value(vector_json(subscription));
     for (size_t i = 0; i < text.size(); i++) {
         EXPECT_EQ(flatten(text.substr(0, i)).verdict, EventVerdict::not_json) << i;
         std::string broken = text;
