@@ -167,11 +167,11 @@ drop_database() {
 enqueue() {
   local case lsn cpu
   for case in work work_enqueue; do
-    lsn=$(ask "SELECT pg_current_wal_insert_lsn()")
+    lsn=$(wal_now)
     cpu=$(cpu_seconds)
     run_case $case 32 -t 500
     sample $case 32 "$round" tps "$tps"
-    used_since bytes cpu
+    used_since
   done
   ask "DELETE FROM skene.outbox"
 }

@@ -105,12 +105,12 @@ SELECT format('Still held, %s calls a second: at the end of 15 s %s events were 
 \echo
 \echo '## WAL and CPU of a call, 32 clients'
 \echo
-\echo '| | WAL, bytes | with the fold | server CPU, µs | with the fold |'
+\echo '| | WAL, bytes | of the fold | server CPU, µs | of the fold |'
 \echo '|---|--:|--:|--:|--:|'
 SELECT format('| %s | %s | %s | %s | %s |', c.title, pg_temp.shown(bench.median('wal', c.name, 32, 'bytes')),
-              pg_temp.shown(bench.median('wal', c.name, 32, 'bytes_folded')),
+              pg_temp.shown(bench.median('wal', c.name, 32, 'bytes_fold')),
               pg_temp.shown(bench.median('wal', c.name, 32, 'cpu')),
-              pg_temp.shown(bench.median('wal', c.name, 32, 'cpu_folded')))
+              pg_temp.shown(bench.median('wal', c.name, 32, 'cpu_fold')))
   FROM bench.cases c WHERE bench.median('wal', c.name, 32, 'bytes') IS NOT NULL ORDER BY c.position;
 \endif
 
