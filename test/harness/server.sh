@@ -100,16 +100,19 @@ make_newer_installation() {
   newer=$scratch/newer/install$(dirname "$("$SKENE_NEWER_PG_CONFIG" --bindir)")
 }
 
-# run_tap [PREFIX]: run the TAP tests whose names begin so, each with servers of its own.
+# run_tap [PATTERN]...: run the TAP tests whose names begin so, each with servers of its own.
 run_tap() {
   # the server's user may not be able to read this checkout
   mkdir -p "$scratch/source" "$scratch/tap/data" "$scratch/tap/log"
   make -s PG_CONFIG="$PG_CONFIG" next && make_newer_installation || return
   cp -r test examples build/next "$scratch/source/"
   [ "$(id -u)" != 0 ] || chown -R postgres: "$scratch/source" "$scratch/tap"
+  tests=
+  for pattern in "${@:-}"; do tests="$tests $scratch/source/test/t/$pattern*.pl"; done
+  # shellcheck disable=SC2086  # patterns
   (cd "$scratch/tap" && as_server env TESTDIR="$scratch/tap" TESTDATADIR="$scratch/tap/data" \
     TESTLOGDIR="$scratch/tap/log" PATH="$bindir:$PATH" SKENE_SOURCE="$scratch/source" \
     SKENE_INSTALL="$scratch/install" SKENE_NEWER="${newer:-}" \
     PG_REGRESS="$pgxs_tests/regress/pg_regress" \
-    prove --timer -j"$(($(nproc) * 2))" -I "$pgxs_tests/perl" -I "$scratch/source/test/t" "$scratch/source/test/t/${1:-}"*.pl)
+    prove --timer -j"$(($(nproc) * 2))" -I "$pgxs_tests/perl" -I "$scratch/source/test/t" $tests)
 }
