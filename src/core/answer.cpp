@@ -118,6 +118,8 @@ complete(Delivery *delivery, const HttpResponse &response, int32_t attempts, dou
     default:
         break;
     }
+    /* this copy was not accepted, but perhaps the one before */
+    delivery->uncertain |= response.resent && delivery->verdict != Verdict::sent;
 }
 
 } // namespace skene

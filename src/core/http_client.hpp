@@ -41,7 +41,8 @@ enum class HttpOutcome : uint8_t {
 struct HttpResponse {
     uint64_t tag = 0;
     HttpOutcome outcome = HttpOutcome::unknown;
-    int32_t status = 0; /* HTTP status when answered */
+    int32_t status = 0;  /* HTTP status when answered */
+    bool resent = false; /* the answer to a second copy: the first may have arrived, too */
     RetryAdvice advice;
     char error[256] = {};       /* which phase failed and how; no secret, no URL query */
     const char *body = nullptr; /* first max_response_bytes; valid until the next call */

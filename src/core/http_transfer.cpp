@@ -89,11 +89,16 @@ on_body(char *data, size_t, size_t size, void *context)
     return transfer->body_cut ? 0 : size;
 }
 
-/* libcurl: the connection stands (TLS included) and the request is next. */
+/*
+ * libcurl: the connection stands (TLS included) and the request is next. For the second time
+ * when a connection that was kept ended without an answer: libcurl sends the request again.
+ */
 int
 on_connected(void *context, char *, char *, int, int)
 {
-    static_cast<Transfer *>(context)->begun = true;
+    auto *transfer = static_cast<Transfer *>(context);
+    transfer->resent = transfer->begun;
+    transfer->begun = true;
     return CURL_PREREQFUNC_OK;
 }
 
@@ -295,6 +300,7 @@ read_transfer(const Transfer &transfer, CURLcode code, HttpResponse *response)
 {
     judge_transfer(transfer, code, response);
     response->tag = transfer.tag;
+    response->resent = transfer.resent;
     response->body = transfer.body;
     response->body_size = transfer.body_size;
     response->advice = transfer.advice;
@@ -310,7 +316,7 @@ clear_transfer(Transfer *transfer)
 {
     curl_easy_reset(transfer->easy); /* keeps connections, drops every option */
     wipe_headers(transfer);
-    transfer->begun = transfer->body_cut = transfer->headers_cut = false;
+    transfer->begun = transfer->resent = transfer->body_cut = transfer->headers_cut = false;
     transfer->header_bytes = 0;
     transfer->advice = {};
     transfer->curl_error[0] = '\0';

@@ -24,6 +24,7 @@ struct Transfer {
     curl_slist *headers = nullptr; /* holds the bearer token while the request runs */
     uint64_t tag = 0;
     bool begun = false; /* connected: from here on bytes of the request may be out */
+    bool resent = false;
     bool body_cut = false;
     bool headers_cut = false;
     size_t header_bytes = 0;

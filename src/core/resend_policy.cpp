@@ -87,6 +87,8 @@ judge_answer(const HttpResponse &response, int32_t attempts, double random, nloh
     else /* a redirect, or the page of a stranger: asked in the wrong place */
         delivery.verdict = Verdict::halt;
     complete(&delivery, response, attempts, random, status == 429 ? quota_wait_s : config_wait_s);
+    /* another request under this key is being worked on */
+    delivery.uncertain |= answer.name == "concurrent_idempotent_requests";
     if (delivery.verdict != Verdict::sent || status >= 300)
         describe(&delivery, response, answer);
     return delivery;

@@ -7,8 +7,8 @@
 -- Write down how attempts ended: an array of objects with id, token, verdict (sent, retry,
 -- wait, halt, bury, alone: not in this batch, or split: the batch as such was refused), wait
 -- (seconds), uncertain, status, error, sent_id and the times since the attempt began. After a
--- split each goes under its own key, unless an earlier attempt of the batch may have been
--- accepted. A stale token changes nothing. Returns rows that died of it, and rows that somebody
+-- split each goes under its own key, unless the batch may have been accepted before all the
+-- same. A stale token changes nothing. Returns rows that died of it, and rows that somebody
 -- has locked, to be settled later.
 CREATE FUNCTION skene.settle_outbox(outcomes jsonb)
 RETURNS TABLE (outbox_id bigint, became text)
@@ -50,7 +50,7 @@ BEGIN
         SELECT s.id, s.wait, s.status, s.error, s.sent_id, s.dns_ms, s.connect_ms, s.tls_ms,
                s.first_byte_ms, s.total_ms, o.first_attempt_at,
                CASE WHEN s.verdict <> 'split' THEN s.verdict
-                    WHEN o.unknown_since IS NULL THEN 'alone' ELSE 'bury' END AS verdict,
+                    WHEN o.unknown_since IS NULL AND NOT s.uncertain THEN 'alone' ELSE 'bury' END AS verdict,
                CASE WHEN s.uncertain THEN coalesce(o.unknown_since, o.last_attempt_at)
                     ELSE o.unknown_since END AS unknown_since,
                skene.gate_time()

@@ -104,6 +104,13 @@ resend_fault(
 enqueue('unsure', 12);
 states_are($node, 'unsure', 'dead 12', 'but not after an attempt that may have been accepted');
 
+resend_fault(
+	{ kind => 'reset', after_accept => JSON::PP::true, path => '/emails/batch' },
+	{ kind => 'error', name => 'missing_required_field', path => '/emails/batch' });
+enqueue('torn', 12);
+states_are($node, 'torn', 'dead 12', 'nor when libcurl has sent the batch twice');
+once_each('torn', 12);
+
 # Batches that fail ---------------------------------------------------------------------------
 
 my %fails = (
@@ -168,6 +175,19 @@ states_are($node, 'bereft', 'sent 2', 'messages of a batch that is gone are sent
 states_are($node, 'doubt', 'sent 20', 'a message whose outcome is unknown');
 is(join(' ', map { "$_->{path} $_->{idempotency_key}" } grep { $_->{body} =~ /doubt_5@/ } resend_requests()),
 	'/emails doubt_5', 'goes under its own key');
+
+# A connection that was kept ends without an answer: libcurl sends the request again, and what
+# is refused then may have been accepted before.
+resend_fault(
+	{ kind => 'reset', after_accept => JSON::PP::true, match => '"twice_1@' },
+	{ kind => 'error', name => 'resource_locked', match => '"twice_1@' });
+enqueue('twice', 1);
+wait_until($node, 'postgres', q{SELECT attempts = 1 AND state = 'pending' FROM skene.outbox WHERE user_id = 'twice_1'});
+is(sql(q{SELECT last_status, unknown_since IS NOT NULL FROM skene.outbox WHERE user_id = 'twice_1'}), '409|t',
+	'the refusal of a second copy leaves the first one in doubt');
+states_are($node, 'twice', 'sent 1', 'it is sent again');
+is(join(' ', map { $_->{idempotency_key} } requests_of('twice')), 'twice_1 twice_1 twice_1', 'under its own key');
+once_each('twice', 1);
 
 # skene_gate.resend_batch = 1
 sql('ALTER SYSTEM SET skene_gate.resend_batch = 1');

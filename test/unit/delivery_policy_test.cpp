@@ -139,6 +139,8 @@ TEST(DeliveryPolicy, KnowsWhatMayHaveBeenAcceptedAndWhenTheProviderFails)
             EXPECT_EQ(got.failing, c.failing);
         }
     }
+    std::string busy = refusal(409, "concurrent_idempotent_requests");
+    EXPECT_TRUE(judge_resend(answer(409, busy), 1, 0).uncertain);
     HttpResponse silent;
     silent.outcome = HttpOutcome::not_sent;
     EXPECT_FALSE(judge_resend(silent, 1, 0).uncertain);
@@ -146,6 +148,18 @@ TEST(DeliveryPolicy, KnowsWhatMayHaveBeenAcceptedAndWhenTheProviderFails)
     silent.outcome = HttpOutcome::unknown;
     EXPECT_TRUE(judge_resend(silent, 1, 0).uncertain);
     EXPECT_TRUE(judge_resend(silent, 1, 0).failing);
+}
+
+TEST(DeliveryPolicy, TrustsNoRefusalOfASecondCopy)
+{
+    for (int status : {200, 302, 401, 409, 422, 429, 500}) {
+        HttpResponse second = answer(status, "{}");
+        second.resent = true;
+        for (auto judge : {judge_resend, judge_stripe}) {
+            Delivery got = judge(second, 1, 0);
+            EXPECT_EQ(got.uncertain, got.verdict != Verdict::sent) << status;
+        }
+    }
 }
 
 TEST(DeliveryPolicy, JudgesEveryAnswerStripeCanGive)

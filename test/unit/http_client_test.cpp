@@ -381,6 +381,18 @@ TEST_F(HttpClientTest, UsesAConnectionAgainAndSurvivesThatItWasClosed)
     EXPECT_EQ(server.connections(), 2);
 }
 
+TEST_F(HttpClientTest, TellsThatLibcurlHasSentARequestTwice)
+{
+    EXPECT_FALSE(ask("/ok").response.resent);
+    EXPECT_FALSE(ask("/ok").response.resent) << "on the same connection";
+    int requests = server.requests();
+    Answer got = ask("/lost-then-refused"); /* lost with the connection, which was kept */
+    EXPECT_EQ(got.response.status, 429);
+    EXPECT_TRUE(got.response.resent);
+    EXPECT_EQ(server.requests(), requests + 2);
+    EXPECT_FALSE(ask("/ok").response.resent) << "it is not said of the next one";
+}
+
 TEST_F(HttpClientTest, DoesNotWaitWhenNothingIsUnderWay)
 {
     auto begun = Clock::now();

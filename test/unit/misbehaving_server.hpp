@@ -205,6 +205,11 @@ class MisbehavingServer
         }
         if (path == "/no-reply")
             return false;
+        if (path == "/lost-then-refused") {
+            if (losses_++ % 2 == 0)
+                return false;
+            return say(fd, response("429 Slow", "{}"));
+        }
         if (path == "/truncated")
             return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1"), false;
         if (path == "/truncated-refusal")
@@ -238,6 +243,7 @@ class MisbehavingServer
     std::atomic<bool> stop_{false};
     std::atomic<int> connections_{0};
     std::atomic<int> requests_{0};
+    std::atomic<int> losses_{0};
     std::thread acceptor_;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
