@@ -36,12 +36,13 @@ push @faults, { kind => 'truncated' }, { kind => 'chunk' }, { kind => 'delay', s
   { kind => 'error', name => 'rate_limit_exceeded', retry_after => 1 },
   { kind => 'error', name => 'resource_locked' };
 
-# Run a statement; the server may be restarting.
+# Run a statement; returns its result, undef when it failed. The server may be restarting: psql
+# can then end before it has read what it is to do, which is no status but a broken pipe.
 sub try
 {
 	my ($sql) = @_;
-	my $status = $node->psql('postgres', $sql, on_error_stop => 1);
-	return $status == 0;
+	my ($status, $stdout) = eval { $node->psql('postgres', $sql, on_error_stop => 1) };
+	return defined $status && $status == 0 ? $stdout : undef;
 }
 
 my ($next, $acknowledged) = (1, 0);
@@ -57,7 +58,7 @@ while (time < $until)
 	{
 		my ($first, $last) = ($next, $next + int rand 40);
 		$next = $last + 1;
-		$acknowledged += $last - $first + 1 if try(qq{
+		$acknowledged += $last - $first + 1 if defined try(qq{
 			INSERT INTO skene.outbox (provider, path, body, idempotency_key, user_id)
 			SELECT 'resend', '/emails', jsonb_build_object('from', 'a\@acme.test', 'to', 'u' || i || '\@example.com',
 			       'subject', 'Hello', 'text', 'x')::text, 'key_' || i, 'u' || i
@@ -69,8 +70,8 @@ while (time < $until)
 	}
 	elsif ($what eq 'kill')
 	{
-		my ($status, $pid) = $node->psql('postgres', q{SELECT pid FROM skene_status()});
-		kill 'KILL', $pid if $status == 0 && $pid;
+		my $pid = try(q{SELECT pid FROM skene_status()});
+		kill 'KILL', $pid if $pid;
 	}
 	elsif ($what eq 'expire')
 	{

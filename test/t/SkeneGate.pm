@@ -90,7 +90,7 @@ sub becomes
 {
 	my ($node, $query, $expected, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($node->poll_query_until('postgres', $query, $expected), $test)
+	return ok(poll($node, 'postgres', $query, $expected), $test)
 	  || diag(map { $node->safe_psql('postgres', $_) } $query, 'SELECT * FROM skene_status()');
 }
 
@@ -139,7 +139,7 @@ sub workers_are
 {
 	my ($node, $databases, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok( $node->poll_query_until('postgres',
+	return ok( poll($node, 'postgres',
 			"SELECT coalesce(string_agg(datname, ' ' ORDER BY datname COLLATE \"C\"), '')
 			   FROM pg_stat_activity WHERE backend_type = 'skene_gate worker'", $databases),
 		$test);
