@@ -74,7 +74,8 @@ my @journal = map { JSON::PP::decode_json($_) }
   split /\n/, PostgreSQL::Test::Utils::slurp_file("$state/stripe.requests.jsonl");
 like($journal[0]{headers}{'stripe-version'}, qr/^20\d\d-\d\d-\d\d\.\w+$/, 'with the version of the API');
 is($journal[0]{headers}{'content-type'}, 'application/x-www-form-urlencoded', 'as a form');
-is(sql('SELECT breakers, sent_last_minute FROM skene_status()'),
+# the worker counts after its commit
+becomes($node, 'SELECT breakers, sent_last_minute FROM skene_status()',
 	'{"resend: closed","stripe: closed"}|6', 'the status shows both');
 
 # Stripe hangs, with all the requests it may have.
