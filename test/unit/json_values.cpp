@@ -18,5 +18,5 @@ skene::test::write_value(const nlohmann::json &value)
 void
 nlohmann::PrintTo(const json &value, std::ostream *out)
 {
-    *out << value.dump();
+    *out << skene::test::write_value(value);
 }
