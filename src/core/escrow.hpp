@@ -248,32 +248,55 @@ owner_of_transaction(const Reservation *slots, uint32_t size, uint32_t xid) noex
     return 0;
 }
 
+/* What a session waits for, in shared memory by owner number; zero while it does not. */
+struct Wait {
+    std::atomic<uint32_t> own_xid; /* (sub)transaction that waits; 0 if it has no id */
+    std::atomic<uint32_t> awaited_xid;
+};
+
 /*
- * Put down which transaction a session (by owner) is about to wait for; 0 for none. In
- * one order with the look for circles that follows: of sessions that close one at once,
- * the last sees the waits of all others.
+ * Put down that a session is about to wait, or with zeros that it is not. In one order
+ * with the look for circles that follows: of sessions that close one at once, the last
+ * sees the waits of all others.
  */
 inline void
-put_down_wait(std::atomic<uint32_t> *waits_for, uint32_t owner, uint32_t xid) noexcept
+put_down_wait(Wait &wait, uint32_t own_xid, uint32_t awaited_xid) noexcept
 {
-    waits_for[owner].store(xid, std::memory_order_seq_cst);
+    wait.own_xid.store(own_xid, std::memory_order_seq_cst);
+    wait.awaited_xid.store(awaited_xid, std::memory_order_seq_cst);
 }
 
 /*
- * Would waiting for a transaction close a circle of sessions that hold units and wait
- * for each other? The session has put its own wait down already.
+ * The session that waits by a transaction; 0 when none does. It may hold nothing: who
+ * tried in vain let go of its slot, but who saw the slot may have begun to wait for it.
+ */
+inline uint32_t
+waiter_of_transaction(const Wait *waits, uint32_t sessions, uint32_t xid) noexcept
+{
+    for (uint32_t i = 1; i < sessions; i++) {
+        if (waits[i].own_xid.load(std::memory_order_seq_cst) == xid)
+            return i;
+    }
+    return 0;
+}
+
+/*
+ * Would waiting for a transaction close a circle of sessions that wait for each other?
+ * The session has put its own wait down already. Owners are below sessions.
  */
 inline bool
-closes_circle(const Reservation *slots, uint32_t size, const std::atomic<uint32_t> *waits_for,
-              uint32_t sessions, uint32_t owner, uint32_t xid) noexcept
+closes_circle(const Reservation *slots, uint32_t size, const Wait *waits, uint32_t sessions,
+              uint32_t owner, uint32_t xid) noexcept
 {
     for (uint32_t step = 0; step < sessions && xid != 0; step++) {
         uint32_t holder = owner_of_transaction(slots, size, xid);
+        if (holder == 0)
+            holder = waiter_of_transaction(waits, sessions, xid);
         if (holder == owner)
             return true;
         if (holder == 0 || holder >= sessions)
             return false;
-        xid = waits_for[holder].load(std::memory_order_seq_cst);
+        xid = waits[holder].awaited_xid.load(std::memory_order_seq_cst);
     }
     return false;
 }

@@ -21,7 +21,7 @@ struct Hold {
 };
 
 Reservation *slots = nullptr;
-std::atomic<uint32> *waits_for = nullptr; /* by session: the transaction it waits for */
+Wait *waits = nullptr; /* by session */
 bool waiting = false;
 
 /* Holds in the order they were taken, so those of a subtransaction are at the end. */
@@ -87,14 +87,14 @@ Size
 reservations_size()
 {
     return add_size(mul_size(sizeof(Reservation), max_reservations),
-                    mul_size(sizeof(std::atomic<uint32>), session_count()));
+                    mul_size(sizeof(Wait), session_count()));
 }
 
 void
 initialize_reservations(bool found, void *memory)
 {
     slots = static_cast<Reservation *>(memory);
-    waits_for = reinterpret_cast<std::atomic<uint32> *>(slots + max_reservations);
+    waits = reinterpret_cast<Wait *>(slots + max_reservations);
     hold_count = 0;
     waiting = false;
     if (!found)
@@ -236,9 +236,9 @@ oldest_holder(uint32 number)
 bool
 begin_wait(TransactionId xid)
 {
-    put_down_wait(waits_for, own_number(), xid);
+    put_down_wait(waits[own_number()], GetCurrentTransactionIdIfAny(), xid);
     waiting = true;
-    if (!closes_circle(slots, max_reservations, waits_for, session_count(), own_number(), xid))
+    if (!closes_circle(slots, max_reservations, waits, session_count(), own_number(), xid))
         return true;
     end_wait();
     return false;
@@ -248,7 +248,7 @@ void
 end_wait()
 {
     if (waiting)
-        put_down_wait(waits_for, own_number(), 0);
+        put_down_wait(waits[own_number()], 0, 0);
     waiting = false;
 }
 

@@ -75,8 +75,8 @@ TransactionId oldest_holder(uint32 number);
 
 /*
  * Before and after waiting for a transaction. False when waiting would close a circle of
- * transactions that hold units and wait for each other: then one of them must give up,
- * and there is no need to leave that to the deadlock detector, a second later.
+ * transactions that wait for each other: then one of them must give up, and there is no
+ * need to leave that to the deadlock detector, a second later.
  */
 bool begin_wait(TransactionId xid);
 void end_wait();

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -41,7 +40,7 @@ soak_factor()
 struct Shared {
     std::array<Escrow, counter_count + 1> counters{};
     std::array<Reservation, slot_count> slots{};
-    std::array<std::atomic<uint32_t>, 16> waits_for{};
+    std::array<Wait, 16> waits{};
 
     uint32_t
     oldest_holder(uint32_t counter, uint32_t owner) const
@@ -51,8 +50,7 @@ struct Shared {
     bool
     circle(uint32_t owner, uint32_t xid) const
     {
-        return closes_circle(slots.data(), slot_count, waits_for.data(), waits_for.size(), owner,
-                             xid);
+        return closes_circle(slots.data(), slot_count, waits.data(), waits.size(), owner, xid);
     }
     bool
     quiet() const
@@ -348,7 +346,7 @@ class Model
         t->awaited = shared.oldest_holder(counter, t->owner);
         ASSERT_NE(t->awaited, 0u) << "ambiguous, and nobody to wait for";
         t->state = Transaction::State::waiting;
-        put_down_wait(shared.waits_for.data(), t->owner, t->awaited);
+        put_down_wait(shared.waits[t->owner], t->xids.back(), t->awaited);
         bool circle = shared.circle(t->owner, t->awaited);
         EXPECT_EQ(circle, waits_in_circle(*t));
         if (circle)
@@ -366,7 +364,7 @@ class Model
     void
     stop_waiting(Transaction *t)
     {
-        put_down_wait(shared.waits_for.data(), t->owner, 0);
+        put_down_wait(shared.waits[t->owner], 0, 0);
         t->awaited = 0;
     }
 
@@ -525,6 +523,36 @@ TEST(Escrow, BoundsOfTheType)
     EXPECT_EQ(counter.hi, 10);
 }
 
+/* Sessions 1, 2 and 3, transactions 10, 20 and 30: 1 waits for 2, 2 for 3, and 3 for 1. */
+TEST(Escrow, CircleThroughOneThatHoldsNothing)
+{
+    auto shared = std::make_unique<Shared>();
+    uint32_t hint = 0;
+    auto hold = [&](uint32_t owner, uint32_t xid) {
+        uint32_t slot = take_reservation(shared->slots.data(), slot_count, &hint, 1, owner);
+        publish_reservation(shared->slots[slot], xid);
+        return slot;
+    };
+
+    hold(1, 10);
+    hold(3, 30);
+    uint32_t in_vain = hold(2, 20);
+    put_down_wait(shared->waits[1], 10, 20);
+    EXPECT_FALSE(shared->circle(1, 20));
+    put_down_wait(shared->waits[3], 30, 10);
+    EXPECT_FALSE(shared->circle(3, 10));
+
+    free_reservation(shared->slots[in_vain]);
+    EXPECT_FALSE(shared->circle(1, 20)) << "2 may still end without waiting";
+    put_down_wait(shared->waits[2], 20, 30);
+    EXPECT_TRUE(shared->circle(2, 30));
+    EXPECT_TRUE(shared->circle(1, 20));
+    EXPECT_TRUE(shared->circle(3, 10));
+
+    put_down_wait(shared->waits[2], 0, 0);
+    EXPECT_FALSE(shared->circle(1, 20));
+}
+
 TEST(Escrow, SlotsRunOutAndComeBack)
 {
     std::array<Reservation, 4> slots{};
@@ -575,7 +603,6 @@ class Race
     static constexpr uint32_t session_count = 6;
     static constexpr int64_t limit = 40;
     static constexpr int transactions = 60;
-    static constexpr std::chrono::seconds deadlock_timeout{1};
 
     Shared shared;
     bool with_refunds;
@@ -624,6 +651,7 @@ class Race
                 me->holds.push_back({counter, slot, amount, 0, 1});
                 return true;
             }
+            std::this_thread::yield(); /* let others see it, who will wait for us in vain */
             free_reservation(shared.slots[slot]);
             if (offer == Offer::denied) {
                 expect(with_refunds || committed[counter] + own.consumed + amount > limit);
@@ -632,18 +660,11 @@ class Race
             uint32_t xid = shared.oldest_holder(counter, me->owner);
             if (xid == 0)
                 continue;
-            put_down_wait(shared.waits_for.data(), me->owner, xid);
+            put_down_wait(shared.waits[me->owner], me->xid, xid);
             bool circle = shared.circle(me->owner, xid);
-            /*
-             * One that tried in vain holds nothing, but who saw its try may wait for it: such
-             * circles are left to the server's deadlock detector, which ends them like this.
-             */
-            auto detected = std::chrono::steady_clock::now() + deadlock_timeout;
-            while (!circle && in_progress(xid)) {
+            while (!circle && in_progress(xid))
                 std::this_thread::yield();
-                circle = std::chrono::steady_clock::now() > detected;
-            }
-            put_down_wait(shared.waits_for.data(), me->owner, 0);
+            put_down_wait(shared.waits[me->owner], 0, 0);
             if (circle)
                 return false;
         }
