@@ -81,6 +81,12 @@ SELECT format('| %s | %s | %s | %s | %s | %s s |', to_char(variant, 'FM999,999,9
 SELECT format('Cold, the first call of each of %s customers since the server started: %s a second.',
               to_char(variant, 'FM999,999,999'), pg_temp.shown(value))
   FROM bench.samples WHERE part = 'growth' AND subject = 'consume_cold';
+\echo
+SELECT format('Right after a checkpoint, when the first change of each page writes all of it into the WAL, '
+              'the first %s calls, one for every 20 customers: %s a second, bare `UPDATE` %s.',
+              to_char(variant, 'FM999,999,999'), pg_temp.shown(max(value) FILTER (WHERE subject = 'first_consume_distinct')),
+              pg_temp.shown(max(value) FILTER (WHERE subject = 'first_update')))
+  FROM bench.samples WHERE part = 'growth' AND subject LIKE 'first\_%' GROUP BY variant;
 \endif
 
 \if :snapshot
