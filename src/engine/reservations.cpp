@@ -3,6 +3,7 @@
  */
 #include "engine/reservations.hpp"
 
+#include "core/reservation.hpp"
 #include "settings/settings.hpp"
 
 namespace skene

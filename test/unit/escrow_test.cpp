@@ -8,6 +8,7 @@
  * length of both tests by N.
  */
 #include "core/escrow.hpp"
+#include "core/reservation.hpp"
 
 #include <gtest/gtest.h>
 
