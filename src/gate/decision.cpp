@@ -123,10 +123,11 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     };
     Datum values[column_count] = {};
     bool nulls[column_count] = {};
-    TupleDesc descriptor;
+    /* not get_call_result_type(), which copies the descriptor for each call */
+    Oid type = get_func_rettype(fcinfo->flinfo->fn_oid);
+    TupleDesc descriptor = lookup_rowtype_tupdesc_noerror(type, -1, true);
 
-    if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE ||
-        descriptor->natts != column_count)
+    if (!descriptor || descriptor->natts != column_count)
         ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
                         errmsg("the type skene_decision is not the one this library returns"),
                         errhint("Run ALTER EXTENSION skene_gate UPDATE.")));
@@ -150,7 +151,9 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     set_text(values, nulls, upgrade_url, decision.upgrade_url);
     values[replayed] = BoolGetDatum(decision.replayed);
 
-    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+    HeapTuple row = heap_form_tuple(descriptor, values, nulls);
+    ReleaseTupleDesc(descriptor);
+    return HeapTupleGetDatum(row);
 }
 
 void
