@@ -50,13 +50,14 @@ WRAPPER
 }
 
 # print_reports: what the tool found so far; fails when there is something. The server
-# itself leaks a little at exit: a leak counts when our code or a library of ours allocated it. What
-# is undefined is told in the server's log.
+# itself leaks a little at exit: a leak counts when our code or a library of ours allocated it.
+# A process that is killed while it tells of that leaves a line of = and nothing else. What is
+# undefined is told in the server's log.
 print_reports() {
   # shellcheck disable=SC2016
   ours='BEGIN { RS = ""; ORS = "\n\n" }
     /leak of [0-9]+ byte/ && !/ in (skene(::|_)|operator new)|\/libcurl/ { next }
-    /LeakSanitizer: detected memory leaks$/ || /SUMMARY: .* leaked in / { next }
+    /^=+$/ || /LeakSanitizer: detected memory leaks$/ || /SUMMARY: .* leaked in / { next }
     { print }'
   found=$(
     find "$scratch/reports" -type f -size +0 -exec awk "$ours" {} +
