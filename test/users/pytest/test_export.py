@@ -65,16 +65,20 @@ def test_who_is_denied_is_asked_to_upgrade(committing, wait_for, attempt):
     assert committing.execute("SELECT count(*) FROM skene.prompts").fetchone() == (1,)
 
 
-# Last: all the denials above whose customers rolled back prompt nobody. The minute they
-# wait for their customers passes on the worker's clock.
+# Last: all the denials above whose customers rolled back prompt nobody. The worker looks at
+# denials in turn, so once it prompts frank it has looked for ada in vain, and the minute it
+# then waits for her passes on its clock.
 def test_rolled_back_customers_are_not_prompted(database, committing, wait_for):
     with psycopg.connect(database) as db:
         identify(db, "ada")
         use_up(db)
         db.rollback()
+    identify(committing, "frank")
+    use_up(committing, "frank")
+    wait_for(committing, "SELECT true FROM skene.mailbox WHERE user_id = 'frank'")
     try:
         committing.execute("ALTER DATABASE pytest_shop SET skene_gate.clock_offset = '2min'")
         wait_for(committing, "SELECT true FROM skene.worker_status WHERE denials_dropped > 0")
     finally:
         committing.execute("ALTER DATABASE pytest_shop RESET skene_gate.clock_offset")
-    assert committing.execute("SELECT count(*) FROM skene.prompts").fetchone() == (0,)
+    assert committing.execute("SELECT user_id FROM skene.prompts").fetchall() == [("frank",)]
