@@ -7,6 +7,7 @@
 #include "engine/epochs.hpp"
 
 #include "server/shared.hpp"
+#include "server/text.hpp"
 
 namespace skene
 {
@@ -118,8 +119,7 @@ initialize_epochs(bool found, void *memory)
 uint32
 hash_customer(const char *user_id)
 {
-    auto *bytes = reinterpret_cast<const unsigned char *>(user_id);
-    return hash_combine(hash_bytes(bytes, static_cast<int>(strlen(user_id))), MyDatabaseId);
+    return hash_combine(hash_text(user_id), MyDatabaseId);
 }
 
 Stamp

@@ -5,6 +5,7 @@
 
 #include "engine/meter_table.hpp"
 #include "server/clock.hpp"
+#include "server/text.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -52,9 +53,7 @@ MeterKey
 make_meter_key(Oid relation, const char *user_id, const char *feature)
 {
     MeterKey key = {MyDatabaseId, relation, user_id, feature, hash_customer(user_id), 0};
-    auto *bytes = reinterpret_cast<const unsigned char *>(feature);
-    key.hash =
-        hash_combine(key.customer_hash, hash_bytes(bytes, static_cast<int>(strlen(feature))));
+    key.hash = hash_combine(key.customer_hash, hash_text(feature));
     return key;
 }
 

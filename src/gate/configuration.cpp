@@ -6,6 +6,7 @@
 #include "core/endpoint.hpp"
 #include "engine/resolution.hpp"
 #include "server/owner.hpp"
+#include "server/text.hpp"
 
 namespace skene
 {
@@ -34,6 +35,15 @@ HTAB *explanations = nullptr;
 Endpoint *endpoints = nullptr;
 int endpoint_count = -1; /* not read yet */
 uint64 copy_epoch = 0;   /* 0: not to be used again */
+
+/* Hash a key by its strings: most of its bytes are padding. */
+uint32
+hash_limit(const void *key, Size)
+{
+    auto *limit = static_cast<const LimitKey *>(key);
+    return hash_combine(hash_text(limit->feature), hash_text(limit->plan)) ^
+           static_cast<uint32>(limit->limit);
+}
 
 /* Throw the copy away if it is not that of the current epoch. */
 void
@@ -124,9 +134,10 @@ explain_limit(Oid function, const char *feature, const char *plan, int64 limit)
         HASHCTL info = {};
         info.keysize = sizeof(LimitKey);
         info.entrysize = sizeof(LimitEntry);
+        info.hash = hash_limit;
         info.hcxt = copy_context;
         explanations = hash_create("skene_gate explanations", 64, &info,
-                                   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+                                   HASH_ELEM | HASH_FUNCTION | HASH_CONTEXT);
     }
     memset(&key, 0, sizeof(key));
     strlcpy(key.feature, feature, sizeof(key.feature));

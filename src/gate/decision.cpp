@@ -123,9 +123,8 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     };
     Datum values[column_count] = {};
     bool nulls[column_count] = {};
-    /* not get_call_result_type(), which copies the descriptor for each call */
-    Oid type = get_func_rettype(fcinfo->flinfo->fn_oid);
-    TupleDesc descriptor = lookup_rowtype_tupdesc_noerror(type, -1, true);
+    /* what the scan expects is the type's descriptor, and need not be looked up */
+    TupleDesc descriptor = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo)->expectedDesc;
 
     if (!descriptor || descriptor->natts != column_count)
         ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -151,9 +150,7 @@ decision_row(FunctionCallInfo fcinfo, const Decision &decision)
     set_text(values, nulls, upgrade_url, decision.upgrade_url);
     values[replayed] = BoolGetDatum(decision.replayed);
 
-    HeapTuple row = heap_form_tuple(descriptor, values, nulls);
-    ReleaseTupleDesc(descriptor);
-    return HeapTupleGetDatum(row);
+    return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
 void

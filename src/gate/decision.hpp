@@ -18,7 +18,7 @@ enum class Reason : uint8 {
     contended     /* depends on transactions under way */
 };
 
-/* Strings are palloc'ed in the caller's context; null is SQL null. */
+/* Strings last until the next decision; null is SQL null. */
 struct Decision {
     bool allowed;
     Reason reason;
@@ -37,7 +37,7 @@ struct Decision {
     bool counted; /* false: no feature was concerned; the numbers are null */
 };
 
-/* The row, for a function that returns skene_decision. */
+/* The row, for a function in FROM (see require_from_clause) that returns skene_decision. */
 Datum decision_row(FunctionCallInfo fcinfo, const Decision &decision);
 
 /*

@@ -7,6 +7,7 @@
 #include "gate/denials.hpp"
 
 #include "server/shared.hpp"
+#include "server/text.hpp"
 #include "settings/settings.hpp"
 
 namespace skene
@@ -33,11 +34,7 @@ uint32
 hash_denial(const void *key, Size)
 {
     auto *denial = static_cast<const DenialKey *>(key);
-    auto hash = [](const char *text) {
-        return hash_bytes(reinterpret_cast<const unsigned char *>(text),
-                          static_cast<int>(strlen(text)));
-    };
-    return hash_combine(hash(denial->user_id), hash(denial->feature));
+    return hash_combine(hash_text(denial->user_id), hash_text(denial->feature));
 }
 
 /* How long a note waits for its customer, and when the worker looks first. */

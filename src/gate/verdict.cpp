@@ -118,9 +118,9 @@ explain(const Call &call, Decision *decision)
     const Explanation *found =
         explain_limit(call.request.function, call.request.feature, resolution.plan,
                       resolution.rules[resolution.quota].limit);
-    decision->message = found->message ? pstrdup(found->message) : nullptr;
-    decision->upgrade_plan = found->upgrade_plan ? pstrdup(found->upgrade_plan) : nullptr;
-    decision->upgrade_url = found->upgrade_url ? pstrdup(found->upgrade_url) : nullptr;
+    decision->message = found->message;
+    decision->upgrade_plan = found->upgrade_plan;
+    decision->upgrade_url = found->upgrade_url;
     if (decision->reason == Reason::rate_limited || decision->reason == Reason::contended)
         decision->message = "Too many requests at once; try again later.";
     else if (!decision->message)

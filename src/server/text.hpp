@@ -1,5 +1,5 @@
 /*
- * text.hpp: strings across the boundary between the server and the core.
+ * text.hpp: strings across the boundary between the server and the core, and their hash.
  */
 #pragma once
 
@@ -17,6 +17,14 @@ inline std::string_view
 view_of(const text *value)
 {
     return {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+/* Hash a string. */
+inline uint32
+hash_text(const char *text)
+{
+    return hash_bytes(reinterpret_cast<const unsigned char *>(text),
+                      static_cast<int>(strlen(text)));
 }
 
 /*
