@@ -12,8 +12,7 @@ namespace skene
 {
 
 Partition *partitions = nullptr;
-Meter *meters = nullptr;
-WindowEntry *windows = nullptr;
+Entry *entries = nullptr;
 uint32 partition_count = 0;
 uint32 partition_size = 0;
 
@@ -226,8 +225,7 @@ meters_size()
     shape_table();
     Size size = MAXALIGN(sizeof(Partition) * partition_count);
     size = add_size(size, MAXALIGN(mul_size(sizeof(uint32), table_size())));
-    size = add_size(size, mul_size(sizeof(Meter), table_size()));
-    return add_size(size, mul_size(sizeof(WindowEntry), table_size() + 1));
+    return add_size(size, mul_size(sizeof(Entry), table_size() + 1));
 }
 
 void
@@ -239,11 +237,9 @@ initialize_meters(bool found, void *memory, LWLockPadded *locks)
     next += MAXALIGN(sizeof(Partition) * partition_count);
     buckets = reinterpret_cast<uint32 *>(next);
     next += MAXALIGN(sizeof(uint32) * table_size());
-    meters = reinterpret_cast<Meter *>(next);
-    next += sizeof(Meter) * table_size();
-    next += TYPEALIGN(alignof(WindowEntry), reinterpret_cast<uintptr_t>(next)) -
+    next += TYPEALIGN(alignof(Entry), reinterpret_cast<uintptr_t>(next)) -
             reinterpret_cast<uintptr_t>(next);
-    windows = reinterpret_cast<WindowEntry *>(next);
+    entries = reinterpret_cast<Entry *>(next);
     if (found)
         return;
 

@@ -44,6 +44,15 @@ struct Meter {
     char user_id[max_user_id_bytes + 1];
 };
 
+/*
+ * A meter and a window of the same number lie side by side: most meters have one window,
+ * which the lists of free ones then give them, and a call touches one page less.
+ */
+struct Entry {
+    WindowEntry window;
+    Meter meter;
+};
+
 struct Partition {
     LWLock *lock;
     uint32 free_meters;
@@ -55,21 +64,20 @@ struct Partition {
 };
 
 extern Partition *partitions;
-extern Meter *meters;
-extern WindowEntry *windows;
+extern Entry *entries;
 extern uint32 partition_count; /* a power of two */
-extern uint32 partition_size;  /* meters, and windows, of each */
+extern uint32 partition_size;  /* entries of each */
 
 inline Meter &
 meter_at(uint32 number)
 {
-    return meters[number - 1];
+    return entries[number - 1].meter;
 }
 
 inline WindowEntry &
 window_at_number(uint32 number)
 {
-    return windows[number - 1];
+    return entries[number - 1].window;
 }
 
 /* Entries in all partitions. */

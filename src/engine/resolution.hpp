@@ -13,7 +13,7 @@ namespace skene
 
 constexpr int max_user_id_bytes = 255;
 constexpr int max_name_bytes = 63;
-constexpr int max_period_bytes = 23;
+constexpr int max_period_bytes = 22;
 constexpr int max_rules = 6;
 
 /*
@@ -23,8 +23,8 @@ constexpr int max_rules = 6;
 enum class RuleKind : uint8 { rate, quota, grant };
 
 struct Rule {
-    RuleKind kind;
     char period[max_period_bytes + 1];
+    RuleKind kind;
     TimestampTz start; /* DT_NOBEGIN: no bound */
     TimestampTz end;   /* DT_NOEND: no bound */
     int64 limit;       /* no_limit: unlimited */
