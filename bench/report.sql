@@ -60,23 +60,40 @@ SELECT format('| %s | %s | %s |', c.title, to_char(bench.median('latency', c.nam
   FROM bench.cases c WHERE bench.median('latency', c.name, 32, 'p50') IS NOT NULL ORDER BY c.position;
 \endif
 
+-- What a call costs more among so many customers than among the fewest, round by round.
+CREATE VIEW pg_temp.costs AS
+SELECT many.subject, many.variant, few.value / many.value AS cost
+  FROM bench.samples many
+  JOIN bench.samples few USING (part, subject, round, measure)
+ WHERE many.part = 'growth' AND many.measure = 'tps' AND many.subject IN ('update', 'consume_distinct')
+   AND few.variant = (SELECT min(variant) FROM bench.samples WHERE part = 'growth' AND subject = 'update');
+CREATE FUNCTION pg_temp.cost(subject text, variant bigint) RETURNS numeric LANGUAGE sql AS $$
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY c.cost)::numeric FROM pg_temp.costs c
+     WHERE (c.subject, c.variant) = ($1, $2)
+$$;
+
 \if :growth
+CREATE FUNCTION pg_temp.growth(subject text, variant bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT pg_temp.shown(pg_temp.cost($1, $2)) || coalesce(
+               (SELECT ' (' || string_agg(pg_temp.shown(c.cost), ' ' ORDER BY c.cost) || ')' FROM pg_temp.costs c
+                 WHERE (c.subject, c.variant) = ($1, $2) HAVING min(c.cost) < max(c.cost)), '')
+$$;
 \echo
 \echo '## Growth: calls a second among so many warm customers, 32 clients'
 \echo
-\echo '| customers | `skene_consume` | against the fewest | bare `UPDATE` | against the fewest | fold needed at most |'
+\echo '| customers | `skene_consume` | cost against the fewest | bare `UPDATE` | cost against the fewest | fold needed at most |'
 \echo '|--:|--:|--:|--:|--:|--:|'
-WITH g AS (
-    SELECT v.variant, bench.median('growth', 'consume_distinct', v.variant, 'tps') AS consume,
-           bench.median('growth', 'update', v.variant, 'tps') AS bare,
-           (SELECT max(d.value) FROM bench.samples d
-             WHERE (d.part, d.variant, d.measure) = ('growth', v.variant, 'drain')) AS drain
-      FROM (SELECT DISTINCT variant FROM bench.samples
-             WHERE part = 'growth' AND subject = 'update') AS v)
-SELECT format('| %s | %s | %s | %s | %s | %s s |', to_char(variant, 'FM999,999,999'), pg_temp.shown(consume),
-              pg_temp.shown(consume / first_value(consume) OVER w), pg_temp.shown(bare),
-              pg_temp.shown(bare / first_value(bare) OVER w), pg_temp.shown(drain))
-  FROM g WINDOW w AS (ORDER BY variant) ORDER BY variant;
+SELECT format('| %s | %s | %s | %s | %s | %s s |', to_char(variant, 'FM999,999,999'),
+              pg_temp.shown(bench.median('growth', 'consume_distinct', variant, 'tps')),
+              pg_temp.growth('consume_distinct', variant),
+              pg_temp.shown(bench.median('growth', 'update', variant, 'tps')),
+              pg_temp.growth('update', variant), pg_temp.shown(max(value) FILTER (WHERE measure = 'drain')))
+  FROM bench.samples WHERE part = 'growth' AND subject IN ('update', 'consume_distinct')
+ GROUP BY variant ORDER BY variant;
+\echo
+\echo 'Costs: the median of what each round gave, and all of them.'
+\echo
+SELECT format('Shared memory: %s.', value) FROM bench.facts WHERE name = 'shared memory of growth';
 \echo
 SELECT format('Cold, the first call of each of %s customers since the server started: %s a second.',
               to_char(variant, 'FM999,999,999'), pg_temp.shown(value))
@@ -185,8 +202,7 @@ WITH growth AS (
     UNION ALL
     SELECT coalesce('cost of distinct, ' || to_char(most, 'FM999,999,999') || ' warm customers against '
                     || to_char(fewest, 'FM999,999,999'), 'cost of distinct among many warm customers'), '≤', 1.3,
-           bench.median('growth', 'consume_distinct', fewest, 'tps')
-           / bench.median('growth', 'consume_distinct', most, 'tps')
+           pg_temp.cost('consume_distinct', most)
       FROM growth
     UNION ALL
     SELECT 'hot while a snapshot is held, against before and after', '≥', 0.85,
