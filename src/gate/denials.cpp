@@ -53,6 +53,17 @@ drop_note(DenialNote *note, uint64 taken)
 }
 
 /*
+ * How many notes there can be: one for each window of a small table. Of a large one few are
+ * denied at once, and what the worker has written makes room.
+ */
+int
+note_capacity()
+{
+    constexpr int small_table = 16384;
+    return Max(Min(max_windows, small_table), max_windows / 8);
+}
+
+/*
  * Make room for one note. One that has nothing left to write goes first: the next
  * denial of its window finds the prompt in the table. Else one that waits for its
  * customer, or strangers who are never written down could crowd customers out.
@@ -103,7 +114,7 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
 {
     bool found;
 
-    if (hash_get_num_entries(notes) >= max_windows &&
+    if (hash_get_num_entries(notes) >= note_capacity() &&
         !hash_search(notes, &key, HASH_FIND, nullptr) && !evict_one())
         return nullptr;
     auto *note = static_cast<DenialNote *>(hash_search(notes, &key, HASH_ENTER_NULL, &found));
@@ -123,7 +134,7 @@ make_note(const DenialKey &key, TimestampTz window_end, const char *plan, Timest
 Size
 denials_size()
 {
-    return hash_estimate_size(max_windows, sizeof(DenialNote));
+    return hash_estimate_size(note_capacity(), sizeof(DenialNote));
 }
 
 void
@@ -134,7 +145,7 @@ initialize_denials()
     info.keysize = sizeof(DenialKey);
     info.entrysize = sizeof(DenialNote);
     info.hash = hash_denial;
-    notes = ShmemInitHash("skene_gate denials", max_windows, max_windows, &info,
+    notes = ShmemInitHash("skene_gate denials", note_capacity(), note_capacity(), &info,
                           HASH_ELEM | HASH_FUNCTION);
 }
 
