@@ -142,6 +142,20 @@ SELECT skene_consume('ab54a98c-0000-0000-0000-00000000ABCD', 'export'), -- unkno
        skene_consume(42, 'export'), skene_consume(42::bigint, 'export'), skene_consume(42::smallint, 'export'),
        skene_consume('42'::varchar, 'export'), skene_consume('name'::name, 'export');
 SELECT user_id, used FROM skene.usage_totals WHERE user_id ~* '^(ab54|42|name)' ORDER BY 1;
+-- and domains over them, from columns and parameters
+CREATE DOMAIN account_uuid AS uuid;
+CREATE DOMAIN account_number AS bigint CHECK (VALUE > 0);
+CREATE DOMAIN account_name AS varchar(30);
+CREATE TABLE accounts (id account_uuid, number account_number, name account_name);
+INSERT INTO accounts VALUES ('ab54a98c-0000-0000-0000-00000000abcd', 42, 'name');
+SELECT (SELECT used FROM skene_check(id, 'export')), (SELECT used FROM skene_check(number, 'export')),
+       (SELECT used FROM skene_check(name, 'export')) FROM accounts;
+PREPARE look(account_uuid, account_number, account_name) AS
+SELECT a.used, b.used, c.used FROM skene_check($1, 'export') a, skene_check($2, 'export') b, skene_check($3, 'export') c;
+EXECUTE look('ab54a98c-0000-0000-0000-00000000abcd', 42, 'name');
+DEALLOCATE look;
+DROP TABLE accounts;
+DROP DOMAIN account_uuid, account_number, account_name;
 SELECT skene_consume(user_id => 'n1', feature => 'export', amount => 2),
        skene_consume(feature => 'export', user_uuid => '00000000-0000-0000-0000-000000000001'),
        skene_consume(user_bigint => 7, feature => 'export', idempotency_key => 'k'),

@@ -21,16 +21,19 @@ check_length(const char *what, size_t length, int max)
 }
 
 /*
- * The declared type of a function's first argument. Not that of the call's expression:
- * a function called through the fast-path protocol has none.
+ * The type of a function's first argument: of the call's expression, or where there is
+ * none, as in a call through the fast-path protocol, the declared one.
  */
 Oid
-first_argument_type(Oid function)
+first_argument_type(FunctionCallInfo fcinfo)
 {
-    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+    Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+    if (likely(OidIsValid(type)))
+        return type;
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
     if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for function %u", function);
-    Oid type = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proargtypes.values[0];
+        elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+    type = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proargtypes.values[0];
     ReleaseSysCache(tuple);
     return type;
 }
@@ -54,7 +57,7 @@ user_id_argument(FunctionCallInfo fcinfo)
 
     if (PG_ARGISNULL(0))
         null_argument("user id");
-    switch (first_argument_type(fcinfo->flinfo->fn_oid)) {
+    switch (first_argument_type(fcinfo)) {
     case UUIDOID:
         return DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
     case INT8OID:
