@@ -14,14 +14,12 @@ namespace skene
 namespace
 {
 
-struct LimitKey {
-    char feature[max_name_bytes + 1];
-    char plan[max_name_bytes + 1];
+/* What is said of a limit; its strings lie behind it. */
+struct Explained {
+    Explained *next; /* of the same bucket */
+    const char *feature;
+    const char *plan;
     int64 limit;
-};
-
-struct LimitEntry {
-    LimitKey key;
     Explanation explanation;
 };
 
@@ -30,20 +28,15 @@ struct Endpoint {
     const char *feature;
 };
 
+constexpr uint32 bucket_count = 256;   /* a power of two */
+constexpr int max_explanations = 1024; /* customers of their own limits may be many */
+
 MemoryContext copy_context = nullptr; /* holds all that follows */
-HTAB *explanations = nullptr;
+Explained *buckets[bucket_count];
+int explanation_count = 0;
 Endpoint *endpoints = nullptr;
 int endpoint_count = -1; /* not read yet */
 uint64 copy_epoch = 0;   /* 0: not to be used again */
-
-/* Hash a key by its strings: most of its bytes are padding. */
-uint32
-hash_limit(const void *key, Size)
-{
-    auto *limit = static_cast<const LimitKey *>(key);
-    return hash_combine(hash_text(limit->feature), hash_text(limit->plan)) ^
-           static_cast<uint32>(limit->limit);
-}
 
 /* Throw the copy away if it is not that of the current epoch. */
 void
@@ -59,19 +52,54 @@ refresh_copy()
     else
         copy_context = AllocSetContextCreate(TopMemoryContext, "skene_gate configuration",
                                              ALLOCSET_SMALL_SIZES);
-    explanations = nullptr;
+    memset(buckets, 0, sizeof(buckets));
+    explanation_count = 0;
     endpoints = nullptr;
     endpoint_count = -1;
     copy_epoch = keep ? epoch : 0;
 }
 
-Explanation
-read_explanation(Oid function, const LimitKey &key)
+/* Copy a string to *end, which moves behind it; null stays null. */
+const char *
+append_copy(char **end, const char *text)
+{
+    if (!text)
+        return nullptr;
+    char *copy = *end;
+    Size size = strlen(text) + 1;
+    memcpy(copy, text, size);
+    *end += size;
+    return copy;
+}
+
+/*
+ * Put an explanation into one chunk with its strings: backends are many, and each finds the
+ * memory that is its own alone cold when it is its turn.
+ */
+Explained *
+make_explained(const char *feature, const char *plan, int64 limit, const Explanation &read)
+{
+    Size size = sizeof(Explained);
+    for (const char *text : {feature, plan, read.message, read.upgrade_plan, read.upgrade_url})
+        size += text ? strlen(text) + 1 : 0;
+    auto *made = static_cast<Explained *>(MemoryContextAlloc(copy_context, size));
+    auto *end = reinterpret_cast<char *>(made + 1);
+    made->feature = append_copy(&end, feature);
+    made->plan = append_copy(&end, plan);
+    made->limit = limit;
+    made->explanation.message = append_copy(&end, read.message);
+    made->explanation.upgrade_plan = append_copy(&end, read.upgrade_plan);
+    made->explanation.upgrade_url = append_copy(&end, read.upgrade_url);
+    return made;
+}
+
+Explained *
+read_explanation(Oid function, const char *feature, const char *plan_name, int64 limit)
 {
     static SPIPlanPtr plan = nullptr;
     const Oid types[] = {TEXTOID, TEXTOID, INT8OID};
-    Datum values[] = {CStringGetTextDatum(key.feature), CStringGetTextDatum(key.plan),
-                      Int64GetDatum(key.limit)};
+    Datum values[] = {CStringGetTextDatum(feature), CStringGetTextDatum(plan_name),
+                      Int64GetDatum(limit)};
     Explanation read = {};
     OwnerScope scope;
 
@@ -88,12 +116,13 @@ SELECT f.message,
   FROM skene.features f WHERE f.feature = $1)sql",
                  3, types, values, nullptr, GetLatestSnapshot(), true, SPI_OK_SELECT);
     if (SPI_processed > 0) {
-        read.message = text_column(1, copy_context);
-        read.upgrade_plan = text_column(2, copy_context);
-        read.upgrade_url = text_column(3, copy_context);
+        read.message = text_column(1, CurrentMemoryContext);
+        read.upgrade_plan = text_column(2, CurrentMemoryContext);
+        read.upgrade_url = text_column(3, CurrentMemoryContext);
     }
+    Explained *made = make_explained(feature, plan_name, limit, read);
     leave_owner(&scope);
-    return read;
+    return made;
 }
 
 void
@@ -126,30 +155,21 @@ read_endpoints(Oid function)
 const Explanation *
 explain_limit(Oid function, const char *feature, const char *plan, int64 limit)
 {
-    LimitKey key;
-    bool found;
-
+    if (explanation_count == max_explanations)
+        copy_epoch = 0; /* begin anew */
     refresh_copy();
-    if (!explanations) {
-        HASHCTL info = {};
-        info.keysize = sizeof(LimitKey);
-        info.entrysize = sizeof(LimitEntry);
-        info.hash = hash_limit;
-        info.hcxt = copy_context;
-        explanations = hash_create("skene_gate explanations", 64, &info,
-                                   HASH_ELEM | HASH_FUNCTION | HASH_CONTEXT);
+    uint32 hash = hash_combine(hash_text(feature), hash_text(plan)) ^ static_cast<uint32>(limit);
+    Explained **bucket = &buckets[hash & (bucket_count - 1)];
+    for (Explained *known = *bucket; known; known = known->next) {
+        if (known->limit == limit && strcmp(known->feature, feature) == 0 &&
+            strcmp(known->plan, plan) == 0)
+            return &known->explanation;
     }
-    memset(&key, 0, sizeof(key));
-    strlcpy(key.feature, feature, sizeof(key.feature));
-    strlcpy(key.plan, plan, sizeof(key.plan));
-    key.limit = limit;
-    auto *entry = static_cast<LimitEntry *>(hash_search(explanations, &key, HASH_FIND, &found));
-    if (!found) {
-        Explanation read = read_explanation(function, key);
-        entry = static_cast<LimitEntry *>(hash_search(explanations, &key, HASH_ENTER, &found));
-        entry->explanation = read;
-    }
-    return &entry->explanation;
+    Explained *made = read_explanation(function, feature, plan, limit);
+    made->next = *bucket;
+    *bucket = made;
+    explanation_count++;
+    return &made->explanation;
 }
 
 const char *
