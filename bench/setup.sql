@@ -83,6 +83,9 @@ $$;
 CREATE FUNCTION bench.constant_decision(user_id text, feature text, amount bigint DEFAULT 1)
 RETURNS skene_decision LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000
 AS :'module', 'constant_decision';
+-- Granted as the functions above it are: what the server checks is a part of the floor.
+REVOKE ALL ON FUNCTION bench.constant_decision FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION bench.constant_decision TO app;
 
 -- One row for each measured figure: of a part of the bench, a subject (mostly a case) in a
 -- variant (clients, customers, a slice of time), in a round.
