@@ -58,6 +58,11 @@ SELECT skene_override('u3', 'reports', 1);
 SELECT skene_consume('u3', 'reports'), skene_consume('u3', 'reports');
 SELECT skene_override('u3', 'export', 7);
 SELECT usage_limit FROM skene_check('u3', 'export');
+-- more of them than a session remembers what to say of
+SELECT count(skene_override('o' || g, 'export', g)) FROM generate_series(1, 1100) g;
+SELECT d.upgrade_plan, d.message, min(d.usage_limit), max(d.usage_limit), count(*)
+  FROM generate_series(1, 1100) g, skene_check('o' || g, 'export', g + 1) d
+ WHERE NOT d.allowed GROUP BY 1, 2 ORDER BY 1 DESC;
 TRUNCATE skene.overrides;
 SELECT usage_limit FROM skene_check('u3', 'export');
 

@@ -156,7 +156,7 @@ const Explanation *
 explain_limit(Oid function, const char *feature, const char *plan, int64 limit)
 {
     if (explanation_count == max_explanations)
-        copy_epoch = 0; /* begin anew */
+        copy_epoch = 0; /* full: begin anew */
     refresh_copy();
     uint32 hash = hash_combine(hash_text(feature), hash_text(plan)) ^ static_cast<uint32>(limit);
     Explained **bucket = &buckets[hash & (bucket_count - 1)];
