@@ -250,6 +250,11 @@ SELECT allowed, feature, used FROM skene_consume_request('q1', 'GET', '/pdf/7?pa
 SELECT path, allowed, feature FROM unnest(ARRAY['//pdf/7', '/x/../pdf/./7//', 'https://host/pdf/7']) path, skene_consume_request('q1', 'GET', path);
 SELECT allowed, reason, feature, used, plan FROM skene_consume_request('q1', 'DELETE', '/api/7');
 SELECT allowed, reason, feature, used, message FROM skene_consume_request('q1', 'GET', '/api/7/8', on_no_match => 'deny');
+-- in a transaction that changes the configuration nothing of it is kept from step to step
+BEGIN;
+UPDATE skene.features SET message = 'No calls left.' WHERE feature = 'api';
+SELECT allowed, reason, feature, used, upgrade_plan, message FROM skene_consume_request('q1', 'GET', '/api/8', 5000);
+ROLLBACK;
 SELECT * FROM skene_consume_request('q1', 'GET', '/elsewhere', on_no_match => 'error');
 SELECT * FROM skene_consume_request('q1', 'GET', '/elsewhere', on_no_match => 'maybe');
 

@@ -188,7 +188,8 @@ feature_of_endpoint(Oid function, const char *method, const char *path)
             feature = endpoints[i].feature;
         }
     }
-    return feature;
+    /* the copy may be thrown away before the call has been answered */
+    return feature ? pstrdup(feature) : nullptr;
 }
 
 } // namespace skene

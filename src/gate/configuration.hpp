@@ -23,7 +23,7 @@ struct Explanation {
 /* What to say to a customer of a plan who may use limit units of a feature. */
 const Explanation *explain_limit(Oid function, const char *feature, const char *plan, int64 limit);
 
-/* The feature whose endpoints match a request best; null when none does. */
+/* The feature whose endpoints match a request best, palloc'ed; null when none does. */
 const char *feature_of_endpoint(Oid function, const char *method, const char *path);
 
 } // namespace skene
