@@ -14,7 +14,10 @@ namespace skene
 namespace
 {
 
-/* What is said of a limit; its strings lie behind it. */
+/*
+ * What is said of a limit. Its strings are allocated with it, and so lie beside it: among
+ * many backends each finds the memory that is its own alone cold when it is its turn.
+ */
 struct Explained {
     Explained *next; /* of the same bucket */
     const char *feature;
@@ -59,40 +62,6 @@ refresh_copy()
     copy_epoch = keep ? epoch : 0;
 }
 
-/* Copy a string to *end, which moves behind it; null stays null. */
-const char *
-append_copy(char **end, const char *text)
-{
-    if (!text)
-        return nullptr;
-    char *copy = *end;
-    Size size = strlen(text) + 1;
-    memcpy(copy, text, size);
-    *end += size;
-    return copy;
-}
-
-/*
- * Put an explanation into one chunk with its strings: backends are many, and each finds the
- * memory that is its own alone cold when it is its turn.
- */
-Explained *
-make_explained(const char *feature, const char *plan, int64 limit, const Explanation &read)
-{
-    Size size = sizeof(Explained);
-    for (const char *text : {feature, plan, read.message, read.upgrade_plan, read.upgrade_url})
-        size += text ? strlen(text) + 1 : 0;
-    auto *made = static_cast<Explained *>(MemoryContextAlloc(copy_context, size));
-    auto *end = reinterpret_cast<char *>(made + 1);
-    made->feature = append_copy(&end, feature);
-    made->plan = append_copy(&end, plan);
-    made->limit = limit;
-    made->explanation.message = append_copy(&end, read.message);
-    made->explanation.upgrade_plan = append_copy(&end, read.upgrade_plan);
-    made->explanation.upgrade_url = append_copy(&end, read.upgrade_url);
-    return made;
-}
-
 Explained *
 read_explanation(Oid function, const char *feature, const char *plan_name, int64 limit)
 {
@@ -100,7 +69,6 @@ read_explanation(Oid function, const char *feature, const char *plan_name, int64
     const Oid types[] = {TEXTOID, TEXTOID, INT8OID};
     Datum values[] = {CStringGetTextDatum(feature), CStringGetTextDatum(plan_name),
                       Int64GetDatum(limit)};
-    Explanation read = {};
     OwnerScope scope;
 
     enter_owner(&scope, owner_of_function(function));
@@ -115,12 +83,15 @@ SELECT f.message,
        (SELECT s.value FROM skene.settings s WHERE s.name = 'upgradeUrl') AS upgrade_url
   FROM skene.features f WHERE f.feature = $1)sql",
                  3, types, values, nullptr, GetLatestSnapshot(), true, SPI_OK_SELECT);
+    auto *made = static_cast<Explained *>(MemoryContextAllocZero(copy_context, sizeof(Explained)));
+    made->feature = MemoryContextStrdup(copy_context, feature);
+    made->plan = MemoryContextStrdup(copy_context, plan_name);
+    made->limit = limit;
     if (SPI_processed > 0) {
-        read.message = text_column(1, CurrentMemoryContext);
-        read.upgrade_plan = text_column(2, CurrentMemoryContext);
-        read.upgrade_url = text_column(3, CurrentMemoryContext);
+        made->explanation.message = text_column(1, copy_context);
+        made->explanation.upgrade_plan = text_column(2, copy_context);
+        made->explanation.upgrade_url = text_column(3, copy_context);
     }
-    Explained *made = make_explained(feature, plan_name, limit, read);
     leave_owner(&scope);
     return made;
 }
