@@ -3,8 +3,8 @@
 # growth.sh: the part of bench/run that compares few customers with many. Source it.
 #
 # Everything is warm and fits into memory: what is left is what more customers cost. Sizes
-# take turns within a round, in the other order every second time, and rounds are compared,
-# not medians of sizes: what drifts would look like growth. Where millions of customers are,
+# take turns within a round, in the other order every second time and in runs three times as
+# long as others', and rounds are compared, not medians of sizes: what drifts would look like growth. Where millions of customers are,
 # so are huge pages; reserve them first (sysctl vm.nr_hugepages), or page faults of backends
 # that see a page of shared memory for the first time are a part of the figures.
 
